@@ -1,0 +1,115 @@
+# Everything a person does to this repository, by name. Each target installs what it needs, once.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+UV := .uv/bin/uv
+BIN := .venv/bin
+LOCK := requirements/stand.lock
+TOOLS := requirements/tools.lock
+
+# An environment that is active in the calling shell is none of ours.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# uv trusts its own certificates unless told; behind a proxy only the machine's will do.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS ?= 1
+endif
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
+
+# ── environments ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# Byte-compiled at install: where PYTHONDONTWRITEBYTECODE is set, LiteLLM would be compiled again at every start.
+SYNC = $(UV) pip sync --quiet --require-hashes --compile-bytecode
+OURSELVES = $(UV) pip install --quiet --python $(BIN)/python --no-deps --require-build-hashes -b $(TOOLS) -e . \
+	&& $(BIN)/python -m compileall -q src
+
+.uv/ready: scripts/install-uv.sh $(TOOLS)
+	@scripts/install-uv.sh
+	@touch $@
+
+.venv/bin/python: | .uv/ready
+	@$(UV) venv --quiet --clear .venv
+
+.harnesses/bin/python: | .uv/ready
+	@$(UV) venv --quiet --clear .harnesses
+
+.venv/.runtime: pyproject.toml $(LOCK) $(TOOLS) .venv/bin/python
+	@echo "installing the stand into .venv"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode \
+		-r pyproject.toml --extra local -c $(LOCK)
+	@$(OURSELVES)
+	@touch $@
+
+.venv/.dev: pyproject.toml $(LOCK) $(TOOLS) .venv/bin/python
+	@echo "installing the stand and its development tools into .venv"
+	@$(SYNC) --python $(BIN)/python $(LOCK)
+	@$(OURSELVES)
+	@touch .venv/.runtime $@
+
+.harnesses/.ready: requirements/harnesses.lock .harnesses/bin/python
+	@echo "installing third-party harnesses into .harnesses"
+	@$(SYNC) --python .harnesses/bin/python requirements/harnesses.lock
+	@touch $@
+
+.PHONY: install install-dev harnesses sync lock
+install: .venv/.runtime ## install the stand, with its local model, from the lock
+install-dev: .venv/.dev ## install the stand and the development tools
+harnesses: .harnesses/.ready ## install the third-party harnesses that demo and tests drive
+sync: ## bring both environments to exactly what the locks say
+	@rm -f .venv/.dev .harnesses/.ready
+	@$(MAKE) --no-print-directory install-dev harnesses
+lock: .venv/bin/python ## compile the locks again (UPGRADE=1: to the newest versions)
+	$(BIN)/python scripts/locks.py --uv $(UV) $(if $(UPGRADE),--upgrade)
+
+# ── see it work ──────────────────────────────────────────────────────────────────────────────────────────────────────
+.PHONY: demo smoke
+demo: install harnesses ## compare two variants on a real model, end to end
+	@$(BIN)/dyno demo
+smoke: install harnesses ## the fastest proof that the whole path works
+	@$(BIN)/dyno demo --smoke
+
+# ── tests ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+.PHONY: test test-unit test-integration test-cov bench
+test: test-unit test-integration ## every test: unit, then integration
+test-unit: install-dev ## tests without processes or sockets
+	$(BIN)/pytest tests/unit
+test-integration: install-dev harnesses ## tests through real processes and sockets
+	$(BIN)/pytest tests/integration
+test-cov: install-dev harnesses ## every test, with the lines that none of them ran
+	$(BIN)/pytest --cov=agentdyno --cov-report=term-missing:skip-covered
+bench: install-dev harnesses ## ratios against a baseline taken in the same run
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+# ── quality ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+.PHONY: lint format format-check type-check floors lock-check docs docs-check quality
+lint: install-dev ## ruff's rules
+	$(BIN)/ruff check
+format: install-dev ## format the code, and mend what ruff can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+format-check: install-dev ## whether the code is formatted
+	$(BIN)/ruff format --check
+type-check: install-dev ## strict mypy
+	$(BIN)/mypy
+floors: install-dev ## modules import only downhill
+	$(BIN)/lint-imports
+lock-check: install-dev ## whether the locks fit what they are made of (offline)
+	$(BIN)/python scripts/locks.py --check
+docs: install-dev ## write the generated pages again
+	$(BIN)/python scripts/generate_schema_doc.py
+docs-check: install-dev ## links, quoted commands, dependencies, generated pages
+	$(BIN)/python scripts/check_docs.py
+quality: lint format-check type-check floors lock-check docs-check ## all of the above
+
+# ── development ──────────────────────────────────────────────────────────────────────────────────────────────────────
+.PHONY: dev-setup dev-check clean
+dev-setup: install-dev harnesses ## everything that work on this repository needs
+	@echo "ready: 'make dev-check' before a commit, 'make test' before a push"
+dev-check: quality test-unit ## what to run before a commit
+clean: ## remove caches and build products; environments and ledgers stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

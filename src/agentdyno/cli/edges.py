@@ -1,0 +1,61 @@
+"""The edges that commands hand to the floors below: folders, clock, randomness, environment."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentdyno.sessions.opening import Context
+    from agentdyno.stand.home import Home
+    from agentdyno.store.ledger import Ledger
+
+
+def now_us() -> int:
+    """UTC wall clock in microseconds."""
+    import time
+
+    return time.time_ns() // 1000
+
+
+def current_home() -> Home:
+    """The stand's home, from here."""
+    import os
+
+    from agentdyno.sessions.project import home_of
+    from agentdyno.stand.home import Home
+
+    return Home(home_of(Path.cwd(), os.environ))
+
+
+@contextlib.contextmanager
+def open_ledger(home: Home) -> Iterator[Ledger]:
+    """The ledger, with sessions closed whose time-to-live has ended: whoever looks next does it."""
+    from agentdyno.sessions.closing import close_expired
+    from agentdyno.store.ledger import Ledger
+
+    ledger = Ledger.open(home.ledger)
+    try:
+        close_expired(ledger, home, now_us)
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextlib.contextmanager
+def session_context() -> Iterator[Context]:
+    """Everything that opening a session needs; the stand must be up."""
+    import os
+    from secrets import token_bytes
+
+    from agentdyno.sessions.opening import Context
+    from agentdyno.sessions.project import find_project, load_project
+    from agentdyno.stand.state import require_stand
+
+    config = load_project(find_project(Path.cwd()))
+    home = current_home()
+    stand = require_stand(home)
+    with open_ledger(home) as ledger:
+        yield Context(config, ledger, home, stand, os.environ, now_us, token_bytes)

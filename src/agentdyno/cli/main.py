@@ -1,0 +1,61 @@
+"""The command `dyno`. Imports stand inside commands: asking for help loads nothing that it does not need."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from agentdyno import __version__
+from agentdyno.cli import demo_command, stand_commands
+from agentdyno.cli.config_commands import config_app, init
+from agentdyno.cli.session_commands import session_app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"agentdyno {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The dynamometer for LLM agents: one true row per request, and honest comparisons."""
+
+
+def build_app() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(_root)
+    app.command()(init)
+    app.add_typer(config_app, name="config")
+    app.command()(stand_commands.up)
+    app.command()(stand_commands.status)
+    app.command()(stand_commands.down)
+    app.add_typer(session_app, name="session")
+    app.command()(stand_commands.compare)
+    app.command()(stand_commands.normalize)
+    app.command()(demo_command.demo)
+    return app
+
+
+def run() -> None:
+    """Entry point: a mistake of the person is one line and exit code 2, one of ours exit code 1."""
+    from agentdyno.core.errors import DynoError
+
+    try:
+        build_app()()
+    except DynoError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+    except Exception as error:  # the command line's edge: one line for people, the trace for those who ask
+        from agentdyno.cli.faults import report_fault
+
+        sys.exit(report_fault(error))

@@ -1,0 +1,111 @@
+"""`dyno up|status|down`, `dyno normalize`, `dyno compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agentdyno.cli.edges import current_home, now_us, open_ledger
+from agentdyno.cli.printing import Json, moment, print_json
+
+
+def up(
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on; loopback by default.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")] = None,
+) -> None:
+    """Start the stand: managed providers, the gateway, a collector. Ends with Ctrl-C or `dyno down`."""
+    import os
+    import signal
+
+    from agentdyno.logs import configure_logging
+    from agentdyno.sessions.closing import close_expired
+    from agentdyno.sessions.project import find_project, load_project
+    from agentdyno.stand.supervisor import Stand
+
+    configure_logging()
+    config = load_project(find_project(Path.cwd()))
+    home, gateway = current_home(), config.settings.gateway
+    address = (host or gateway.host, gateway.port if port is None else port)
+    with Stand(home, config, *address, os.environ, lambda line: typer.echo(line, err=True)) as stand:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda *_: stand.request_stop())
+        typer.echo(f"the stand is up at {stand.state.gateway_url}; Ctrl-C or `dyno down` ends it", err=True)
+        for provider, variable in stand.state.missing_secrets.items():
+            typer.echo(f"provider {provider} is not served: {variable} is not set", err=True)
+        with open_ledger(home) as ledger:
+            stand.run(lambda: close_expired(ledger, home, now_us))
+
+
+def status(as_json: Json = False) -> None:
+    """Say whether the stand is up, and where."""
+    from agentdyno.core.jsonable import to_jsonable
+    from agentdyno.stand.state import running_stand
+
+    import msgspec
+
+    home = current_home()
+    state = running_stand(home)
+    if as_json:
+        print_json({"up": state is not None, **(to_jsonable(msgspec.to_builtins(state)) if state else {})})
+    elif state is None:
+        typer.echo("the stand is not up; `dyno up` starts it")
+    else:
+        typer.echo(f"the stand is up at {state.gateway_url} since {moment(state.started_at_us)}, process {state.pid}")
+        for name, address in state.providers.items():
+            typer.echo(f"provider {name} at {address}")
+    if state is None:
+        raise typer.Exit(1)
+
+
+def down() -> None:
+    """Stop the stand that is up."""
+    from agentdyno.stand.state import running_stand, stop_stand
+
+    state = running_stand(current_home())
+    if state is None:
+        typer.echo("the stand is not up")
+        return
+    stop_stand(state)
+    typer.echo("the stand is down")
+
+
+def normalize(
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make every row again from the raw archive.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring what the spool holds into the ledger."""
+    from agentdyno.collectors.spool import SpoolCollector
+
+    home = current_home()
+    with open_ledger(home) as ledger:
+        collector = SpoolCollector(home.spool, ledger, now_us)
+        done = collector.rebuild() if rebuild else collector.collect()
+    if as_json:
+        print_json(done._asdict())
+    else:
+        typer.echo(f"{done.records} records read, {done.written} rows written, {done.unreadable} unreadable")
+
+
+def compare(
+    experiment: Annotated[str | None, typer.Argument(help="Experiment; all sessions when left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what each variant did, side by side. It describes; it draws no conclusion."""
+    from agentdyno.core.errors import UserError
+    from agentdyno.core.jsonable import to_jsonable
+    from agentdyno.reporting.variants import variant_table
+
+    with open_ledger(current_home()) as ledger:
+        table = variant_table(ledger, experiment)
+    if as_json:
+        print_json(to_jsonable(table))
+        return
+    if not table.variants and not table.open_sessions:
+        raise UserError(f"no session of {experiment or 'any experiment'} is finalized", "`dyno session list` shows all")
+    from rich.console import Console
+
+    from agentdyno.reporting.terminal import render_variant_table
+
+    Console().print(render_variant_table(table))

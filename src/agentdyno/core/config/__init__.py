@@ -1,0 +1,26 @@
+"""Configuration: YAML texts in, records out, every fault at once. Pure; files are read elsewhere.
+
+    dyno.yaml                       the stand's own settings
+    configs/<kind>s/<name>.yaml     one entity a file, named as its file unless `name` says otherwise
+
+Whatever looks like a secret is refused anywhere in a text, comments included, and shown in no message.
+"""
+
+from agentdyno.core.config.entities import CONFIGS_FOLDER, FOLDERS, SETTINGS_FILE
+from agentdyno.core.config.loading import Config, entity_digest, fingerprint, load, missing_secrets, secrets_of
+from agentdyno.core.config.settings import GatewaySettings, SessionSettings, StandSettings
+
+__all__ = [
+    "CONFIGS_FOLDER",
+    "FOLDERS",
+    "SETTINGS_FILE",
+    "Config",
+    "GatewaySettings",
+    "SessionSettings",
+    "StandSettings",
+    "entity_digest",
+    "fingerprint",
+    "load",
+    "missing_secrets",
+    "secrets_of",
+]

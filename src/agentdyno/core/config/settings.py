@@ -1,0 +1,43 @@
+"""The stand's own settings: what `dyno.yaml` may say. Everything has a default, so that an empty file is valid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from agentdyno.core.config.documents import Document
+from agentdyno.core.errors import Fault
+from agentdyno.core.fields import Field
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """Where the gateway listens."""
+
+    host: Annotated[str, Field("address that the gateway binds; loopback unless told otherwise")] = "127.0.0.1"
+    port: Annotated[int, Field("port that the gateway binds; 0 takes any free one")] = 4141
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """What holds for every session."""
+
+    time_to_live_s: Annotated[float, Field("time after which a session's credential expires", unit="s")] = 14400
+
+
+@dataclass(frozen=True)
+class StandSettings:
+    """The stand's settings, from `dyno.yaml`."""
+
+    gateway: Annotated[GatewaySettings, Field("the gateway")] = GatewaySettings()
+    session: Annotated[SessionSettings, Field("sessions")] = SessionSettings()
+
+
+def settings_faults(document: Document, settings: StandSettings) -> Iterator[Fault]:
+    """A port that is none, and a session that would be over before it begins."""
+    port, time_to_live_s = settings.gateway.port, settings.session.time_to_live_s
+    if not 0 <= port <= 65535:
+        yield document.fault(("gateway", "port"), f"is {port}; expected 0 to 65535")
+    if time_to_live_s <= 0:
+        yield document.fault(("session", "time_to_live_s"), f"is {time_to_live_s:g}; expected more than 0 seconds")

@@ -1,0 +1,169 @@
+"""What the dialects share: tolerant reading of wire values, and the two shapes of an answer.
+
+The wire is not trusted to be what its reference says. A value of the wrong type is an absent one, a document that
+cannot be read is a fact about the answer, and nothing that could hold a sentence is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import msgspec
+
+from agentdyno.core.dialects.sse import EventSplitter
+from agentdyno.core.dialects.wire import Answer, Event, EventKind, RequestFacts, Tokens
+
+UNREADABLE = (ValueError, RecursionError)
+"""What `decode` raises: not JSON, not UTF-8, not the expected shape, or nested beyond all sense."""
+_MAX_TEXT = 256
+_MAX_USAGE_BYTES = 16_384
+_MAX_USAGE_NESTING = 64
+_MAX_COUNT = 2**63 - 1
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+# A word, never a sentence: what stands in the place of an error code is kept only in this form.
+_CODE = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
+_NO_CODE = frozenset({"None", "null"})
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+T = TypeVar("T")
+
+
+def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode JSON, lone surrogate escapes included. Raises one of UNREADABLE."""
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError:
+        raise
+    except ValueError:
+        # JavaScript writes half an emoji as a lone surrogate, which the decoder refuses. Only texts hold such escapes,
+        # and no text is kept, so that they can all be blunted.
+        repaired = _SURROGATE.sub(rb"\\ufffd", data)
+        if repaired == data:
+            raise
+        return decoder.decode(repaired)
+
+
+def text(value: Any) -> str | None:
+    """A short name or id of the wire; None for anything else."""
+    return value if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT else None
+
+
+def count(usage: Mapping[str, Any], name: str, otherwise: int | None = None) -> int | None:
+    """A counter of a usage object, `otherwise` where it has none. Zero is one; what is no natural number is none."""
+    value = usage.get(name)
+    return value if type(value) is int and 0 <= value <= _MAX_COUNT else otherwise
+
+
+def part(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object inside a usage object; empty when it is not there."""
+    value = usage.get(name)
+    return value if isinstance(value, dict) else _EMPTY
+
+
+def usage_object(value: Any) -> dict[str, Any] | None:
+    """A usage object to be kept verbatim; None when it is none, or of a size that no usage has."""
+    if not isinstance(value, dict) or not value:
+        return None
+    encoded = msgspec.json.encode(value)
+    nesting = encoded.count(b"{") + encoded.count(b"[")
+    return value if len(encoded) <= _MAX_USAGE_BYTES and nesting <= _MAX_USAGE_NESTING else None
+
+
+def error_code(error: Any) -> str | None:
+    """The `code` of an error object, or else its `type`; `error` when it names neither, None when there is no error."""
+    if not error:
+        return None
+    if isinstance(error, dict):
+        for name in ("code", "type"):
+            code = error.get(name)
+            if type(code) is int:
+                code = str(code)
+            if isinstance(code, str) and _CODE.fullmatch(code) and code not in _NO_CODE:
+                return code
+    return "error"
+
+
+def possible(tokens: Tokens) -> Tokens:
+    """Tokens without the parts that cannot be true of their whole.
+
+    Input and output stay as they were reported. A part larger than its whole becomes unknown; so do cache reads and
+    writes that each fit but exceed the input together, for nothing tells which of them is wrong.
+    """
+    read, write, reasoning = tokens.cache_read, tokens.cache_write, tokens.reasoning
+    if tokens.input is not None:
+        read = None if read is not None and read > tokens.input else read
+        write = None if write is not None and write > tokens.input else write
+        if read is not None and write is not None and read + write > tokens.input:
+            read = write = None
+    if tokens.output is not None and reasoning is not None and reasoning > tokens.output:
+        reasoning = None
+    return Tokens(tokens.input, tokens.output, read, write, reasoning)
+
+
+class _RequestBody(msgspec.Struct):
+    model: Any = None
+    stream: Any = None
+
+
+_request_body = msgspec.json.Decoder(_RequestBody)
+
+
+def read_request(body: bytes) -> RequestFacts:
+    """Facts of a request's body, where they are named `model` and `stream`."""
+    try:
+        request = decode(body, _request_body)
+    except UNREADABLE:
+        return RequestFacts(None, False)
+    return RequestFacts(text(request.model), request.stream is True)
+
+
+class StreamReader:
+    """Reads a streamed answer with a dialect's way to read the data of one event."""
+
+    def __init__(self, read_event: Callable[[Answer, bytes], EventKind]) -> None:
+        self.answer = Answer([], [])
+        self._read_event = read_event
+        self._splitter = EventSplitter()
+
+    def feed(self, data: bytes, offset_us: int) -> None:
+        """Take the next bytes. An event's size is that of its data."""
+        for event in self._splitter.feed(data, offset_us):
+            try:
+                kind = self._read_event(self.answer, event.data)
+            except msgspec.ValidationError:
+                kind = "other"
+            except UNREADABLE:
+                kind = "malformed"
+            self.answer.events.append(Event(kind, event.offset_us, len(event.data)))
+
+    def finish(self) -> None:
+        """An event that no blank line ended is discarded, as every client does."""
+
+
+class DocumentReader:
+    """Reads an answer that is one JSON document with a dialect's way to read its bytes."""
+
+    def __init__(self, read_document: Callable[[Answer, bytes], None]) -> None:
+        self.answer = Answer([], [])
+        self._read_document = read_document
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes, offset_us: int) -> None:
+        """Keep the bytes until all are there."""
+        self._pieces.append(data)
+
+    def finish(self) -> None:
+        """Read the document. Once: what was read is let go."""
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        try:
+            self._read_document(self.answer, body)
+        except msgspec.ValidationError:
+            self.answer.complete = True  # JSON, though not of this dialect
+        except UNREADABLE:
+            return
+        else:
+            self.answer.complete = True

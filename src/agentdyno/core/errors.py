@@ -1,0 +1,75 @@
+"""The one exception family.
+
+    DynoError                 ours: exit code 1
+    ├── UserError             theirs: exit code 2, one line, no traceback
+    │   ├── ConfigFaults      every fault of a configuration at once
+    │   └── LedgerNewer       the ledger was written by a newer agentdyno
+    ├── LedgerUnavailable     the database cannot be reached or is locked
+    ├── SpoolFull             the disk under the spool takes no more
+    └── GatewayFault          the gateway did not start, stop or answer as it must
+
+Each is raised near its cause with a message that says what happened, and a hint that says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class DynoError(Exception):
+    """What happened, in one line; `hint` says what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UserError(DynoError):
+    """A mistake that the person at the keyboard can mend."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing wrong in a configuration: where, what, and what instead."""
+
+    file: str
+    line: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
+        return f"{where}{self.field} {self.message}" if self.field else f"{where}{self.message}"
+
+
+class ConfigFaults(UserError):
+    """Every fault of a configuration, shown together."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(sorted(faults))
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class LedgerNewer(UserError):
+    """The ledger's schema is one this version of agentdyno does not know."""
+
+
+class LedgerUnavailable(DynoError):
+    """The ledger cannot be reached, or another process holds it for too long."""
+
+
+class SpoolFull(DynoError):
+    """The disk under the spool takes no more records."""
+
+
+class GatewayFault(DynoError):
+    """The gateway did not start, stop or answer as it must."""

@@ -1,0 +1,86 @@
+"""The spool's records: content-free facts of one exchange, from which its row can be made again at any time.
+
+A gateway appends three kinds of lines for a request, joined by `request_key`:
+`entered` before a byte of it goes on, `answered` before the last byte of its answer goes out, and `routed` when LiteLLM
+reports what it did. They are JSON objects, told apart by `kind`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """To whom a request belongs, settled by its credential."""
+
+    session_id: str
+    variant: str
+    task_card: str
+    provider: str
+    key_hash: str
+    key_alias: str
+    experiment: str | None = None
+
+
+class Entered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="entered"):
+    """A request came in. `surface` is none for a path that is not inference."""
+
+    request_key: str
+    at_us: int
+    path: str
+    request_bytes: int
+    surface: str | None = None
+    model: str | None = None
+    streamed: bool = False
+    identity: Identity | None = None
+
+
+class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="answered"):
+    """An answer ended, or was cut. Offsets count from the first byte of the request, on a monotonic clock."""
+
+    entered: Entered
+    ended_offset_us: int
+    response_bytes: int
+    http_status: int | None = None
+    refusal: str | None = None
+    """Why the stand itself refused: unknown_key, expired_key, revoked_key, …"""
+    disconnected: bool = False
+    """The harness went away before the end."""
+    complete: bool = False
+    forwarded: bool = False
+    """LiteLLM was asked, so a `routed` record is to be expected."""
+    events: list[tuple[str, int, int]] = []
+    """Skeleton of a stream: kind, offset in microseconds, size in bytes."""
+    usages: list[dict[str, Any]] = []
+    """The answer's usage objects, verbatim."""
+    response_id: str | None = None
+    model: str | None = None
+    finish_reason: str | None = None
+    tool_calls: int = 0
+    error_code: str | None = None
+    provider_request_id: str | None = None
+
+
+class Routed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="routed"):
+    """What LiteLLM's callback reported of one request."""
+
+    request_key: str
+    at_us: int
+    status: str
+    litellm_call_id: str | None = None
+    litellm_provider: str | None = None
+    model: str | None = None
+    api_base: str | None = None
+    response_id: str | None = None
+    provider_request_id: str | None = None
+    usage: dict[str, Any] | None = None
+    """LiteLLM's own usage object, verbatim."""
+    error_code: str | None = None
+    error_class: str | None = None
+    cost_usd: float | None = None
+    price_table_version: str | None = None
+
+
+SpoolRecord = Entered | Answered | Routed

@@ -1,0 +1,320 @@
+"""Every entity, once.
+
+Configured entities (provider, harness profile, variant, experiment, task card) are written by people in YAML; recorded
+entities (session, credential, request, step, rollup, artifact, …) are written by the stand. Tables, YAML schemas and
+exported columns are derived from these definitions; docs/schema.md is generated from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from agentdyno.core.fields import Field
+
+Surface = Literal["openai_chat", "anthropic_messages", "openai_responses", "gemini"]
+"""A wire protocol that a harness speaks to the gateway."""
+ManagedBy = Literal["local", "scripted"]
+"""A provider that the stand starts itself."""
+Outcome = Literal["completed", "aborted", "invalid"]
+Phase = Literal["chosen", "created", "credentialed", "recorded", "rendered", "launched", "collected", "finalized"]
+Status = Literal["ok", "provider_error", "proxy_error", "rejected", "client_disconnect", "timeout"]
+UsageSource = Literal["provider", "proxy", "estimated"]
+
+# ── configured ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Route:
+    """How LiteLLM reaches a provider for one surface."""
+
+    litellm_provider: Annotated[str, Field("LiteLLM's provider prefix, e.g. openai or anthropic")]
+    path: Annotated[str, Field("what follows the provider's base_url, e.g. /v1")] = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test of a session's result."""
+
+    kind: Annotated[
+        Literal["file_exists", "file_matches", "json_equals"],
+        Field("what is tested: a file, its text, or a JSON value in it"),
+    ]
+    file: Annotated[str, Field("path of the file, relative to the session's working folder")]
+    pattern: Annotated[str | None, Field("regular expression that the text must match (file_matches)")] = None
+    path: Annotated[str | None, Field("dotted path into the JSON document (json_equals)")] = None
+    value: Annotated[str | int | float | bool | None, Field("the value that must be found there (json_equals)")] = None
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An upstream inference provider: its routes, its secret's name, its models."""
+
+    name: Annotated[str, Field("name, unique among providers", index=True)]
+    routes: Annotated[Mapping[Surface, Route], Field("LiteLLM route for each surface that a harness may use")]
+    models: Annotated[tuple[str, ...], Field("the provider's own model ids that variants may name")]
+    description: Annotated[str, Field("one line for people")] = ""
+    base_url: Annotated[str | None, Field("address of the provider; LiteLLM's default when absent")] = None
+    api_key_env: Annotated[str | None, Field("NAME of the environment variable that holds the secret")] = None
+    managed: Annotated[ManagedBy | None, Field("started by the stand itself: local or scripted")] = None
+    options: Annotated[Mapping[str, str], Field("further LiteLLM parameters, e.g. vertex_project")] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True)
+class HarnessProfile:
+    """How a harness is pointed at the gateway, and how it is launched headless. Templates use `${name}`."""
+
+    name: Annotated[str, Field("name, unique among harness profiles", index=True)]
+    surface: Annotated[Surface, Field("the wire protocol that the harness speaks")]
+    env: Annotated[Mapping[str, str], Field("environment variables, templates")]
+    description: Annotated[str, Field("one line for people")] = ""
+    files: Annotated[Mapping[str, str], Field("configuration files to render below ${files_dir}: path to template")] = (
+        field(default_factory=dict)
+    )
+    command: Annotated[tuple[str, ...], Field("headless command, templates; ${prompt} is the task card's")] = ()
+    version_command: Annotated[tuple[str, ...], Field("command that prints the harness's version")] = ()
+    settings: Annotated[Mapping[str, str], Field("names and defaults of settings that a variant may change")] = field(
+        default_factory=dict
+    )
+    limits: Annotated[tuple[str, ...], Field("known limits, each with its source")] = ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Provider route + model + harness profile + harness settings."""
+
+    name: Annotated[str, Field("name, unique among variants", index=True)]
+    provider: Annotated[str, Field("provider", ref="provider.name")]
+    model: Annotated[str, Field("model, one of the provider's; also the name that the harness asks for")]
+    harness_profile: Annotated[str, Field("harness profile", ref="harness_profile.name")]
+    description: Annotated[str, Field("one line for people")] = ""
+    settings: Annotated[Mapping[str, str], Field("values for the settings that the harness profile declares")] = field(
+        default_factory=dict
+    )
+    env: Annotated[Mapping[str, str], Field("further environment variables, templates")] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """The work: repository and commit, goal, starting prompt, stop condition, timebox, checks."""
+
+    name: Annotated[str, Field("name, unique among task cards", index=True)]
+    goal: Annotated[str, Field("what is to be achieved, in words")]
+    prompt: Annotated[str, Field("the starting prompt, given to the harness verbatim")]
+    repository: Annotated[str | None, Field("repository that the work starts from, URL or path")] = None
+    commit: Annotated[str | None, Field("commit that the work starts from")] = None
+    stop_condition: Annotated[str, Field("when the work is over, in words")] = ""
+    timebox_s: Annotated[float | None, Field("time that the harness has", unit="s")] = None
+    checks: Annotated[tuple[Check, ...], Field("tests of the result")] = ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named comparison of one or more variants over task cards."""
+
+    name: Annotated[str, Field("name, unique among experiments", index=True)]
+    variants: Annotated[tuple[str, ...], Field("variants to compare", ref="variant.name")]
+    task_cards: Annotated[tuple[str, ...], Field("task cards that every variant works on", ref="task_card.name")]
+    description: Annotated[str, Field("the question, in one line")] = ""
+    baseline: Annotated[str | None, Field("the variant that others are compared with", ref="variant.name")] = None
+    repeats: Annotated[int, Field("sessions for each variant and task card")] = 1
+
+
+# ── recorded ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Session:
+    """One execution of one task card under one variant."""
+
+    session_id: Annotated[str, Field("time-ordered id", key=True)]
+    phase: Annotated[Phase, Field("the last of the eight steps that was done")]
+    variant: Annotated[str, Field("variant's name", index=True)]
+    task_card: Annotated[str, Field("task card's name")]
+    harness_profile: Annotated[str, Field("harness profile's name")]
+    provider: Annotated[str, Field("provider's name")]
+    model: Annotated[str, Field("model that the harness asks for")]
+    variant_fingerprint: Annotated[str, Field("digest of variant, provider and harness profile together")]
+    task_card_digest: Annotated[str, Field("digest of the task card", ref="task_card.digest")]
+    created_at_us: Annotated[int, Field("when the row was created", unit="us")]
+    expires_at_us: Annotated[int, Field("when its time-to-live ends", unit="us")]
+    experiment: Annotated[str | None, Field("experiment's name", index=True)] = None
+    label: Annotated[str | None, Field("a person's own name for it")] = None
+    launched_at_us: Annotated[
+        int | None, Field("when the harness was launched, or its first request came", unit="us")
+    ] = None
+    ended_at_us: Annotated[int | None, Field("when it was finalized", unit="us")] = None
+    outcome: Annotated[Outcome | None, Field("how it ended")] = None
+    notes: Annotated[str | None, Field("a person's remarks at the end")] = None
+    command_exit_code: Annotated[int | None, Field("exit code of the launched command; no evidence of success")] = None
+    checks_passed: Annotated[int | None, Field("checks that held")] = None
+    checks_total: Annotated[int | None, Field("checks that were run")] = None
+    repository_root: Annotated[str | None, Field("root of the measured repository")] = None
+    repository_branch: Annotated[str | None, Field("its branch; none when detached")] = None
+    repository_commit: Annotated[str | None, Field("its commit")] = None
+    repository_dirty: Annotated[bool | None, Field("whether it had uncommitted changes")] = None
+    harness_binary: Annotated[str | None, Field("resolved path of the harness's program")] = None
+    harness_version: Annotated[str | None, Field("what the harness says its version is")] = None
+    agentdyno_version: Annotated[str | None, Field("version of agentdyno")] = None
+    litellm_version: Annotated[str | None, Field("version of LiteLLM")] = None
+    price_table_version: Annotated[str | None, Field("version of the price table")] = None
+    os: Annotated[str | None, Field("operating system and kernel")] = None
+    cpu: Annotated[str | None, Field("processor's name")] = None
+    cpu_cores: Annotated[int | None, Field("logical cores")] = None
+    memory_bytes: Annotated[int | None, Field("physical memory", unit="bytes")] = None
+    gpu: Annotated[str | None, Field("accelerators' names")] = None
+    gpu_driver: Annotated[str | None, Field("accelerators' driver version")] = None
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A session's short-lived, scoped right to use the gateway. The key itself is nowhere: only its hash."""
+
+    key_hash: Annotated[str, Field("SHA-256 of the key, hex", key=True)]
+    session_id: Annotated[str, Field("session", index=True, ref="session.session_id")]
+    alias: Annotated[str, Field("readable name of the key")]
+    created_at_us: Annotated[int, Field("when it was issued", unit="us")]
+    expires_at_us: Annotated[int, Field("when it stops working by itself", unit="us")]
+    revoked_at_us: Annotated[int | None, Field("when it was revoked", unit="us")] = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One normalized LLM call seen by the gateway."""
+
+    request_key: Annotated[str, Field("stable key, given at the ingress; also LiteLLM's call id", key=True)]
+    session_id: Annotated[str | None, Field("session; none when the key was unknown", index=True)]
+    experiment: Annotated[str | None, Field("experiment's name")]
+    variant: Annotated[str | None, Field("variant's name")]
+    task_card: Annotated[str | None, Field("task card's name")]
+    key_hash: Annotated[str | None, Field("credential")]
+    key_alias: Annotated[str | None, Field("credential's alias")]
+    surface: Annotated[str | None, Field("wire protocol; none for a path that is not inference")]
+    path: Annotated[str, Field("path of the HTTP request")]
+    streamed: Annotated[bool, Field("whether the harness asked for a stream")]
+    model_requested: Annotated[str | None, Field("model that the harness named")]
+    model_served: Annotated[str | None, Field("model that the answer named")]
+    provider: Annotated[str | None, Field("provider's name")]
+    litellm_call_id: Annotated[str | None, Field("LiteLLM's call id, when it took the request")]
+    provider_request_id: Annotated[str | None, Field("provider's own request id, from its headers")]
+    response_id: Annotated[str | None, Field("id inside the answer")]
+    started_at_us: Annotated[int, Field("first byte of the request in, UTC", unit="us", index=True)]
+    ended_at_us: Annotated[int, Field("last byte of the response out, UTC", unit="us")]
+    latency_ms: Annotated[float | None, Field("request's first byte in to response's last byte out", unit="ms")]
+    ttft_ms: Annotated[float | None, Field("to the first content delta; only of streams", unit="ms")]
+    provider_latency_ms: Annotated[float | None, Field("the same at the egress", unit="ms")]
+    proxy_overhead_ms: Annotated[float | None, Field("latency less provider latency", unit="ms")]
+    status: Annotated[Status, Field("how it ended")]
+    http_status: Annotated[int | None, Field("HTTP status that the harness was told")]
+    error_code: Annotated[str | None, Field("error's own code or type, as on the wire")]
+    error_class: Annotated[str | None, Field("what kind of error, in the stand's words")]
+    finish_reason: Annotated[str | None, Field("why the model stopped, as on the wire")]
+    input_tokens: Annotated[int | None, Field("prompt tokens, cached ones included", unit="tokens")]
+    output_tokens: Annotated[int | None, Field("generated tokens, reasoning included", unit="tokens")]
+    cache_read_tokens: Annotated[int | None, Field("part of the input read from the provider's cache", unit="tokens")]
+    cache_write_tokens: Annotated[int | None, Field("part of the input written to the provider's cache", unit="tokens")]
+    reasoning_tokens: Annotated[int | None, Field("part of the output that was reasoning", unit="tokens")]
+    usage_source: Annotated[UsageSource | None, Field("whose numbers the tokens are")]
+    tool_calls: Annotated[int | None, Field("tool calls in the answer")]
+    attempts: Annotated[int | None, Field("upstream attempts; known at the egress")]
+    cost_usd: Annotated[float | None, Field("price of the tokens; none when unknown", unit="usd")]
+    price_table_version: Annotated[str | None, Field("version of the price table")]
+    request_bytes: Annotated[int, Field("size of the request's body", unit="bytes")]
+    response_bytes: Annotated[int, Field("size of the response's body", unit="bytes")]
+    tags: Annotated[str, Field("request tags, JSON array")]
+    gateway_id: Annotated[str, Field("run of the gateway that saw it")]
+    records: Annotated[int, Field("how many spool records this row was made from")]
+    late: Annotated[bool, Field("came after its session was finalized")]
+    normalizer_version: Annotated[int, Field("version of the function that made this row")]
+    record_digest: Annotated[str, Field("digest of the spool records that this row was made from")]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One recorded action of a session, from its trace."""
+
+    step_id: Annotated[str, Field("time-ordered id", key=True)]
+    session_id: Annotated[str, Field("session", index=True, ref="session.session_id")]
+    sequence: Annotated[int, Field("position in the session's trace")]
+    at_us: Annotated[int, Field("when it began", unit="us")]
+    kind: Annotated[str, Field("tool_call, action, …")]
+    name: Annotated[str, Field("name of the tool or action")]
+    duration_ms: Annotated[float | None, Field("how long it took", unit="ms")] = None
+    ok: Annotated[bool | None, Field("whether it succeeded")] = None
+    request_key: Annotated[str | None, Field("request that asked for it", ref="request.request_key")] = None
+
+
+@dataclass(frozen=True)
+class MetricRollup:
+    """The sorted values of one metric over one closed session's requests of one model and status."""
+
+    session_id: Annotated[str, Field("session", key=True, ref="session.session_id")]
+    model: Annotated[str, Field("model that the harness named; empty when it named none", key=True)]
+    status: Annotated[Status, Field("status of the requests", key=True)]
+    metric: Annotated[str, Field("metric's name", key=True)]
+    n: Annotated[int, Field("how many values")]
+    total: Annotated[float, Field("their exact sum, rounded once")]
+    values: Annotated[bytes, Field("the values: sorted little-endian float64")]
+    digest: Annotated[str, Field("digest of the values")]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported report or a raw bundle."""
+
+    digest: Annotated[str, Field("digest of the file", key=True)]
+    kind: Annotated[str, Field("report, bundle, …")]
+    path: Annotated[str, Field("where it was written")]
+    size_bytes: Annotated[int, Field("its size", unit="bytes")]
+    created_at_us: Annotated[int, Field("when it was written", unit="us")]
+    session_id: Annotated[str | None, Field("session", index=True)] = None
+    experiment: Annotated[str | None, Field("experiment's name")] = None
+
+
+@dataclass(frozen=True)
+class SpoolCursor:
+    """How far the records of one gateway run are in the ledger."""
+
+    gateway_id: Annotated[str, Field("run of the gateway", key=True)]
+    segment: Annotated[int, Field("number of the segment")]
+    offset_bytes: Annotated[int, Field("bytes of it that are settled", unit="bytes")]
+    closed: Annotated[bool, Field("the gateway is gone and everything was read")]
+
+
+@dataclass(frozen=True)
+class UnreadableRecord:
+    """A spool record that could not be normalized: kept as a row, so that it is counted."""
+
+    gateway_id: Annotated[str, Field("run of the gateway", key=True)]
+    segment: Annotated[int, Field("number of the segment", key=True)]
+    offset_bytes: Annotated[int, Field("where it begins", unit="bytes", key=True)]
+    size_bytes: Annotated[int, Field("its length", unit="bytes")]
+    digest: Annotated[str, Field("digest of its bytes")]
+    reason: Annotated[str, Field("why it could not be read")]
+
+
+CONFIGURED: Mapping[str, type] = MappingProxyType(
+    {
+        "provider": Provider,
+        "harness_profile": HarnessProfile,
+        "variant": Variant,
+        "task_card": TaskCard,
+        "experiment": Experiment,
+    }
+)
+RECORDED: Mapping[str, type] = MappingProxyType(
+    {
+        "session": Session,
+        "credential": Credential,
+        "request": Request,
+        "step": Step,
+        "metric_rollup": MetricRollup,
+        "artifact": Artifact,
+        "spool_cursor": SpoolCursor,
+        "unreadable_record": UnreadableRecord,
+    }
+)

@@ -1,0 +1,75 @@
+"""Rendering: `${name}` is replaced by a value, `$$` is one dollar sign, everything else stays as it is.
+
+Pure. A bare `$name` is left alone, for shells and other configurations have a meaning for it. Values are not templates
+themselves: what they hold stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+
+from agentdyno.core.errors import UserError
+from agentdyno.core.names import suggestion
+
+STAND_NAMES = frozenset({"gateway_url", "session_key", "model", "session_id", "files_dir", "workspace"})
+"""What the stand fills in, in every template."""
+COMMAND_NAMES = STAND_NAMES - {"session_key"} | {"prompt"}
+"""What it fills in in commands: not the key, for everyone on the machine can read the process list."""
+
+_PLACEHOLDER = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<broken>\{))")
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,-]+")
+
+
+def names_in(template: str) -> tuple[str, ...]:
+    """The names that a template asks for, in order of appearance."""
+    return tuple(match["name"] for match in _PLACEHOLDER.finditer(template) if match["name"] is not None)
+
+
+def is_broken(template: str) -> bool:
+    """Whether some `${` of the template does not begin a `${name}`."""
+    return any(match["broken"] is not None for match in _PLACEHOLDER.finditer(template))
+
+
+def render(template: str, values: Mapping[str, str]) -> str:
+    """The template with its values. Raises UserError for a name that has none; a broken `${` stays as it is."""
+
+    def value_of(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name is None:
+            return "${" if match["broken"] else "$"
+        if name not in values:
+            raise UserError(f'template name "{name}" is not defined', suggestion(name, values))
+        return values[name]
+
+    return _PLACEHOLDER.sub(value_of, template)
+
+
+def render_values(templates: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
+    """Rendered environment variables, or rendered files by their path."""
+    return {name: render(template, values) for name, template in templates.items()}
+
+
+def render_command(templates: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
+    """A command's arguments; each template is one argument, whatever its value holds."""
+    return tuple(render(template, values) for template in templates)
+
+
+def shell_snippet(env: Mapping[str, str]) -> str:
+    """`export` lines for a POSIX shell, in the order given. An empty environment is the empty text."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
+
+
+def dotenv(env: Mapping[str, str]) -> str:
+    """A `.env` file that dotenv readers understand; a shell does too where no value holds a quote or a backslash."""
+    return "".join(f"{name}={_dotenv_value(value)}\n" for name, value in env.items())
+
+
+def _dotenv_value(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    if "'" not in value and "\\" not in value:
+        return f"'{value}'"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,212 @@
+"""How a request ended: its status and the class of its error, from what the witnesses saw.
+
+The order in which the evidence is asked:
+
+1. no answer was recorded: the gateway died, `proxy_error` with `gateway_lost`;
+2. the stand refused: `rejected`, or `proxy_error` where it could not serve at all (503);
+3. an error was on the wire, as an HTTP status of 400 or more or as an error inside a 200: LiteLLM's failure record says
+   whose it was. Without one, a 200 with an error inside is the provider's, and so is an HTTP error that carries the
+   provider's request id; any other HTTP error is the proxy's own, since nothing shows that a provider was asked;
+4. the harness went away before the end: `client_disconnect`;
+5. the answer is not whole though the harness stayed: the fault that LiteLLM recorded, else `proxy_error`, because it
+   was the proxy that fell silent and nothing shows that the provider did;
+6. `ok`. A harness that hangs up after the terminal event has a whole answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from agentdyno.core.exchange import Answered, Entered, Routed
+from agentdyno.core.records import Status
+
+ErrorClass = Literal[
+    "authentication",
+    "permission",
+    "budget",
+    "rate_limit",
+    "overloaded",
+    "invalid_request",
+    "context_length",
+    "content_policy",
+    "not_found",
+    "timeout",
+    "connection",
+    "server_error",
+    "incomplete_stream",
+    "unreadable_answer",
+    "internal",
+    "gateway_lost",
+]
+"""What kind of error.
+
+`internal` is a failure inside the proxy or the stand, `unreadable_answer` a document that is no whole JSON.
+"""
+
+
+class Verdict(NamedTuple):
+    """How a request ended."""
+
+    status: Status
+    error_code: str | None = None
+    error_class: ErrorClass | None = None
+
+
+class _Fault(NamedTuple):
+    status: Status
+    error_class: ErrorClass
+
+
+_BY_EXCEPTION: Mapping[str, _Fault] = MappingProxyType(
+    {
+        "AuthenticationError": _Fault("provider_error", "authentication"),
+        "PermissionDeniedError": _Fault("provider_error", "permission"),
+        "PaymentRequiredError": _Fault("provider_error", "budget"),
+        "RateLimitError": _Fault("provider_error", "rate_limit"),
+        "ServiceUnavailableError": _Fault("provider_error", "overloaded"),
+        "BadRequestError": _Fault("provider_error", "invalid_request"),
+        "InvalidRequestError": _Fault("provider_error", "invalid_request"),
+        "UnprocessableEntityError": _Fault("provider_error", "invalid_request"),
+        "ContextWindowExceededError": _Fault("provider_error", "context_length"),
+        "ContentPolicyViolationError": _Fault("provider_error", "content_policy"),
+        "NotFoundError": _Fault("provider_error", "not_found"),
+        "APIConnectionError": _Fault("provider_error", "connection"),
+        "APIError": _Fault("provider_error", "server_error"),
+        "InternalServerError": _Fault("provider_error", "server_error"),
+        "BadGatewayError": _Fault("provider_error", "server_error"),
+        "APIResponseValidationError": _Fault("provider_error", "server_error"),
+        "MidStreamFallbackError": _Fault("provider_error", "server_error"),
+        "Timeout": _Fault("timeout", "timeout"),
+        "APITimeoutError": _Fault("timeout", "timeout"),
+        "BudgetExceededError": _Fault("rejected", "budget"),
+        "ProxyModelNotFoundError": _Fault("rejected", "not_found"),
+        "UnsupportedParamsError": _Fault("proxy_error", "invalid_request"),
+        "RejectedRequestError": _Fault("proxy_error", "invalid_request"),
+        "RouterRateLimitError": _Fault("proxy_error", "rate_limit"),
+        "RouterRateLimitErrorBasic": _Fault("proxy_error", "rate_limit"),
+    }
+)
+_OTHER_EXCEPTION = _Fault("proxy_error", "internal")
+"""An exception that LiteLLM did not map is one of its own code."""
+_BY_CODE: Mapping[str, ErrorClass] = MappingProxyType(
+    {
+        "authentication_error": "authentication",
+        "invalid_api_key": "authentication",
+        "permission_error": "permission",
+        "permission_denied": "permission",
+        "insufficient_quota": "budget",
+        "billing_error": "budget",
+        "rate_limit_error": "rate_limit",
+        "rate_limit_exceeded": "rate_limit",
+        "overloaded_error": "overloaded",
+        "invalid_request_error": "invalid_request",
+        "request_too_large": "invalid_request",
+        "context_length_exceeded": "context_length",
+        "content_filter": "content_policy",
+        "content_policy_violation": "content_policy",
+        "not_found_error": "not_found",
+        "model_not_found": "not_found",
+        "timeout_error": "timeout",
+        "api_error": "server_error",
+        "server_error": "server_error",
+    }
+)
+_BY_HTTP_STATUS: Mapping[int, ErrorClass] = MappingProxyType(
+    {
+        401: "authentication",
+        402: "budget",
+        403: "permission",
+        404: "not_found",
+        408: "timeout",
+        429: "rate_limit",
+        503: "overloaded",
+        504: "timeout",
+        529: "overloaded",
+    }
+)
+_GENERIC = frozenset({"invalid_request", "server_error"})
+_OK = Verdict("ok")
+_LOST = Verdict("proxy_error", None, "gateway_lost")
+_LEFT = Verdict("client_disconnect")
+
+
+def verdict(entered: Entered, answered: Answered | None, routed: Routed | None) -> Verdict:
+    """How the request ended; the module's head says in which order the evidence is asked."""
+    if answered is None:
+        return _LOST
+    if answered.refusal is not None:
+        return _refused(answered.refusal, answered.http_status)
+    failure = routed if routed is not None and routed.status == "failure" else None
+    if answered.error_code is not None or (answered.http_status is not None and answered.http_status >= 400):
+        return _failed(answered, failure)
+    if answered.complete and answered.http_status is not None:
+        return _OK
+    if answered.disconnected:
+        return _LEFT
+    if answered.http_status is None:
+        return _cut_short(failure, "internal")
+    if entered.surface is None:
+        return _OK  # not inference: there is no dialect that could tell whether it is whole
+    return _cut_short(failure, "incomplete_stream" if entered.streamed else "unreadable_answer")
+
+
+def _refused(refusal: str, http_status: int | None) -> Verdict:
+    """The verdict on a request that never got to LiteLLM."""
+    if http_status is not None and http_status >= 500:
+        return Verdict("proxy_error", refusal, "internal")
+    return Verdict("rejected", refusal, _http_class(http_status))
+
+
+def _failed(answered: Answered, failure: Routed | None) -> Verdict:
+    """The verdict on an error that the harness was told."""
+    fault = _recorded_fault(failure)
+    code = answered.error_code
+    error_class = _most_specific(
+        fault.error_class if fault is not None else None, _code_class(code), _http_class(answered.http_status)
+    )
+    if code is None and failure is not None:
+        code = failure.error_code
+    if error_class == "timeout":
+        return Verdict("timeout", code, error_class)
+    inside_200 = answered.http_status is not None and answered.http_status < 400
+    if fault is not None and not inside_200:
+        return Verdict(fault.status, code, error_class)
+    providers = inside_200 or any(
+        seen is not None and seen.provider_request_id is not None for seen in (answered, failure)
+    )
+    return Verdict("provider_error" if providers else "proxy_error", code, error_class)
+
+
+def _cut_short(failure: Routed | None, error_class: ErrorClass) -> Verdict:
+    """The verdict on an answer that ended too early without saying why."""
+    fault = _recorded_fault(failure)
+    if fault is None or failure is None:
+        return Verdict("proxy_error", None, error_class)
+    return Verdict(fault.status, failure.error_code, fault.error_class)
+
+
+def _recorded_fault(failure: Routed | None) -> _Fault | None:
+    if failure is None or failure.error_class is None:
+        return None
+    return _BY_EXCEPTION.get(failure.error_class.rpartition(".")[2], _OTHER_EXCEPTION)
+
+
+def _code_class(code: str | None) -> ErrorClass | None:
+    """The class of an error code of the wire. LiteLLM writes the HTTP status there."""
+    if code is None:
+        return None
+    return _http_class(int(code)) if code.isascii() and code.isdigit() else _BY_CODE.get(code)
+
+
+def _http_class(status: int | None) -> ErrorClass | None:
+    if status is None or status < 400:
+        return None
+    return _BY_HTTP_STATUS.get(status, "invalid_request" if status < 500 else "server_error")
+
+
+def _most_specific(*classes: ErrorClass | None) -> ErrorClass | None:
+    """The first class that says more than whose fault it was, else the first there is."""
+    known = [error_class for error_class in classes if error_class is not None]
+    return next((found for found in known if found not in _GENERIC), known[0] if known else None)

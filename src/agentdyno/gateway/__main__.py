@@ -1,0 +1,33 @@
+"""`python -m agentdyno.gateway`: started by the stand, which hands over the listening socket."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+from agentdyno.logs import configure_logging
+from agentdyno.gateway.server import GatewaySettings, serve
+
+
+def main() -> None:
+    """Read the arguments and serve."""
+    parser = argparse.ArgumentParser(prog="agentdyno.gateway")
+    parser.add_argument("--ledger", type=Path, required=True)
+    parser.add_argument("--spool", type=Path, required=True)
+    parser.add_argument("--gateway-id", required=True)
+    parser.add_argument("--litellm-config", type=Path, required=True)
+    parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--warm-up-fd", type=int, required=True)
+    parser.add_argument("--secret-env", action="append", default=[], help="NAME of a variable whose value is a secret")
+    arguments = parser.parse_args()
+    configure_logging(known_secrets=[os.environ.get(name, "") for name in arguments.secret_env])
+    settings = GatewaySettings(arguments.ledger, arguments.spool, arguments.gateway_id, arguments.litellm_config)
+    listener, warm_up_listener = (socket.socket(fileno=fd) for fd in (arguments.listen_fd, arguments.warm_up_fd))
+    asyncio.run(serve(settings, listener, warm_up_listener))
+
+
+if __name__ == "__main__":
+    main()

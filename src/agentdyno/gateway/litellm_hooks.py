@@ -1,0 +1,136 @@
+"""What LiteLLM calls back: authentication, the choice of route, and the report of what it did.
+
+This module imports LiteLLM, which takes seconds: only the gateway process imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.proxy._types import ProxyException, UserAPIKeyAuth
+
+from agentdyno.core.exchange import Routed
+from agentdyno.core.ids import session_tags
+from agentdyno.gateway.ingress import CURRENT, Exchange
+from agentdyno.gateway.litellm_config import model_group
+from agentdyno.store.spool import SpoolWriter
+
+log = structlog.get_logger("gateway")
+# What a client may put into a body to steer LiteLLM rather than the model.
+_WITHHELD_PARAMETERS = ("tags", "no-log", "num_retries", "fallbacks", "mock_response", "timeout", "api_base", "api_key")
+_REQUEST_ID_HEADERS = ("llm_provider-request-id", "llm_provider-x-request-id", "request-id", "x-request-id")
+
+
+async def authenticate(request: object, api_key: str) -> UserAPIKeyAuth:
+    """LiteLLM's custom auth: the ingress has admitted the request already, this only says whose it is."""
+    exchange = CURRENT.get()
+    if exchange is None:
+        raise ProxyException(message="no session admitted this request", type="auth_error", param="key", code=401)
+    scope = exchange.scope
+    return UserAPIKeyAuth(api_key=scope.key_hash, key_alias=scope.key_alias, models=[], metadata={})
+
+
+def request_tags(exchange: Exchange) -> list[str]:
+    """The tags of a request: its session's ids, whatever the client sent."""
+    scope = exchange.scope
+    return list(
+        session_tags(
+            {
+                "session": scope.session_id,
+                "experiment": scope.experiment,
+                "variant": scope.variant,
+                "task_card": scope.task_card,
+            }
+        )
+    )
+
+
+def _ask_for_usage(data: dict[str, Any]) -> None:
+    """Have the provider report a stream's usage even where the harness did not ask; the harness is not shown it then.
+
+    LiteLLM does so by itself for models it knows, before it knows which of our routes is meant.
+    """
+    options = data.get("stream_options")
+    if isinstance(options, dict) and options.get("include_usage") is True:
+        return
+    data["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    data["_litellm_strip_stream_usage"] = True
+
+
+class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types that mypy follows here
+    """Routes each request to its session's provider, and writes LiteLLM's report of it to the spool at once."""
+
+    def __init__(
+        self, spool: SpoolWriter, clock_us: Callable[[], int], price_table_version: str, priced_models: frozenset[str]
+    ) -> None:
+        super().__init__()
+        self._priced_models = priced_models
+        self._spool = spool
+        self._clock_us = clock_us
+        self._price_table_version = price_table_version
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: dict[str, Any], call_type: str
+    ) -> dict[str, Any]:
+        """Name the route of the session's own provider; replace whatever tags the client sent."""
+        exchange = CURRENT.get()
+        if exchange is None:
+            return data
+        for name in _WITHHELD_PARAMETERS:
+            data.pop(name, None)
+        if exchange.surface == "openai_chat" and data.get("stream") is True:
+            _ask_for_usage(data)
+        data["model"] = model_group(exchange.scope.provider, exchange.scope.model, exchange.surface)
+        for name in ("metadata", "litellm_metadata"):
+            if isinstance(data.get(name), dict) and "user_api_key_hash" in data[name]:
+                data[name]["tags"] = request_tags(exchange)
+        return data
+
+    async def async_log_success_event(
+        self, kwargs: dict[str, Any], response_obj: object, start_time: object, end_time: object
+    ) -> None:
+        """LiteLLM counts the call as a success."""
+        self._report(kwargs, "success")
+
+    async def async_log_failure_event(
+        self, kwargs: dict[str, Any], response_obj: object, start_time: object, end_time: object
+    ) -> None:
+        """LiteLLM counts the call as a failure."""
+        self._report(kwargs, "failure")
+
+    def _report(self, kwargs: dict[str, Any], status: str) -> None:
+        exchange = CURRENT.get()
+        if exchange is not None and exchange.rehearsal:
+            return
+        try:
+            self._spool.append_or_hold(self._routed(kwargs, status, exchange))
+        except Exception as error:  # the hook's edge: LiteLLM would only log it, and the request must go on
+            log.error("report_lost", error=type(error).__name__)
+
+    def _routed(self, kwargs: dict[str, Any], status: str, exchange: Exchange | None) -> Routed:
+        report: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
+        call_id = report.get("litellm_call_id") or kwargs.get("litellm_call_id")
+        usage = (report.get("metadata") or {}).get("usage_object")
+        error = report.get("error_information") or {}
+        # LiteLLM enters every model it is configured with into its price table, at 0: that is no price.
+        priced = (report.get("model_map_information") or {}).get("model_map_key") in self._priced_models
+        headers = (report.get("hidden_params") or {}).get("additional_headers") or {}
+        return Routed(
+            request_key=exchange.entered.request_key if exchange is not None else str(call_id),
+            at_us=self._clock_us(),
+            status=status,
+            litellm_call_id=call_id,
+            litellm_provider=report.get("custom_llm_provider"),
+            model=report.get("model"),
+            api_base=report.get("api_base"),
+            response_id=report.get("id"),
+            provider_request_id=next((str(headers[name]) for name in _REQUEST_ID_HEADERS if headers.get(name)), None),
+            usage=dict(usage) if usage else None,
+            error_code=error.get("error_code") or None,
+            error_class=error.get("error_class") or None,
+            cost_usd=report.get("response_cost") if priced and status == "success" else None,
+            price_table_version=self._price_table_version if priced else None,
+        )

@@ -1,0 +1,160 @@
+"""The gateway process: LiteLLM in-process under uvicorn, behind the ingress meter.
+
+This module imports LiteLLM inside `serve`, after the environment is set as LiteLLM reads it at import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from secrets import token_bytes, token_urlsafe
+from typing import NamedTuple
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from agentdyno.core.ids import time_ordered_id
+from agentdyno.gateway.admission import Admission
+from agentdyno.gateway.ingress import IngressMeter
+from agentdyno.gateway.telemetry import Telemetry
+from agentdyno.gateway.warm_up import warm_up
+from agentdyno.store.ledger import Ledger
+from agentdyno.store.spool import SpoolWriter
+
+log = structlog.get_logger("gateway")
+_GRACE_S = 10
+# The only one of LiteLLM's own request hooks that is about correctness; the others cost 5% and limit what we do not use.
+_KEPT_HOOKS = frozenset({"responses_id_security"})
+
+
+class GatewaySettings(NamedTuple):
+    """What a gateway process is told by the stand."""
+
+    ledger: Path
+    spool: Path
+    gateway_id: str
+    litellm_config: Path
+
+
+def now_us() -> int:
+    """UTC wall clock in microseconds."""
+    return time.time_ns() // 1000
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that leaves signals to us: it would raise them again before LiteLLM's logs are flushed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _prepare_environment(config: Path) -> None:
+    """What LiteLLM reads from the environment when it is imported and started."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no download of prices
+    os.environ["LITELLM_MASTER_KEY"] = "sk-" + token_urlsafe(32)  # demanded, never used: the ingress admits
+    os.environ["LITELLM_MODE"] = "PRODUCTION"  # no .env file of the current folder
+    os.environ["LITELLM_RUST"] = "0"
+    os.environ["CONFIG_FILE_PATH"] = str(config)
+    os.environ.pop("DATABASE_URL", None)
+
+
+def _litellm_app(spool: SpoolWriter) -> ASGIApp:
+    import litellm
+    from litellm.proxy import hooks, proxy_server
+
+    from agentdyno.gateway.litellm_hooks import Recorder, authenticate
+
+    _silence_litellm()
+    for name in set(hooks.PROXY_HOOKS) - _KEPT_HOOKS:
+        del hooks.PROXY_HOOKS[name]
+    priced_models = frozenset(litellm.model_cost)
+    litellm.callbacks.append(Recorder(spool, now_us, f"litellm-{version('litellm')}", priced_models))
+    proxy_server.user_custom_auth = authenticate
+    app: ASGIApp = proxy_server.app
+    return app
+
+
+def _silence_litellm() -> None:
+    """LiteLLM's log quotes what providers and clients said, which is content; what happened is in the records."""
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.CRITICAL)
+
+
+async def _flush_litellm() -> None:
+    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+    await GLOBAL_LOGGING_WORKER.flush()
+
+
+def _when_ended(stdin: int, loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Callable[[], None]:
+    """Stop when standard input ends: the stand that started this process is gone."""
+
+    def read() -> None:
+        if os.read(stdin, 4096) == b"":
+            loop.remove_reader(stdin)
+            stop()
+
+    return read
+
+
+async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    """Wait until LiteLLM's own start-up is done, or has failed."""
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+
+
+async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight and flush every record."""
+    _prepare_environment(settings.litellm_config)
+    spool = SpoolWriter(settings.spool, settings.gateway_id)
+    ledger = Ledger.open(settings.ledger)
+    app = _litellm_app(spool)
+    meter = IngressMeter(
+        app=app,
+        admission=Admission(ledger, now_us),
+        spool=spool,
+        telemetry=Telemetry(),
+        new_key=lambda at_us: time_ordered_id("req", at_us, token_bytes(10)),
+        clock_us=now_us,
+    )
+    config = uvicorn.Config(
+        meter,
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=75,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.should_exit = True
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop)
+    loop.add_reader(sys.stdin.fileno(), _when_ended(sys.stdin.fileno(), loop, stop))
+    try:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await _started(server, serving)
+        await warm_up(app, warm_up_listener)
+        meter.ready = True
+        await serving
+        await _flush_litellm()
+        spool.flush()
+    finally:
+        spool.close()
+        ledger.close()

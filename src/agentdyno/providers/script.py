@@ -1,0 +1,88 @@
+"""Scripts: what the scripted provider answers, as data.
+
+A script has a name, by which a client asks for it as a model, and turns. A turn says `text`, calls a `tool`, does both
+in this order, or is an `error`. Conversations longer than the script repeat its last turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from agentdyno.core.fields import Field
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """A file that the harness is to write."""
+
+    path: Annotated[str, Field("where, relative to the harness's working folder")]
+    text: Annotated[str, Field("what it is to hold, to the byte")]
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """What a tool is to do, whatever tools a harness offers. One of the fields is given."""
+
+    write_file: Annotated[WriteFile | None, Field("write a file")] = None
+    shell: Annotated[str | None, Field("run a shell command")] = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An HTTP error in place of an answer."""
+
+    status: Annotated[int, Field("HTTP status, 400 to 599")]
+    message: Annotated[str, Field("the sentence that the client gets")]
+    code: Annotated[str | None, Field("error's own code, on surfaces that have one")] = None
+    retry_after_s: Annotated[float | None, Field("when to try again, sent as retry-after", unit="s")] = None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long the pieces of an answer take."""
+
+    first_token_ms: Annotated[float, Field("before the first piece, or before an error", unit="ms")] = 0.0
+    per_token_ms: Annotated[float, Field("before each further piece", unit="ms")] = 0.0
+    jitter: Annotated[float, Field("each delay is multiplied by a draw from [1 - jitter, 1 + jitter]")] = 0.0
+
+
+@dataclass(frozen=True)
+class ScriptedUsage:
+    """Tokens to report in place of the counted ones."""
+
+    input: Annotated[int | None, Field("input, cache reads and writes included", unit="tokens")] = None
+    output: Annotated[int | None, Field("output, reasoning included", unit="tokens")] = None
+    cache_read: Annotated[int, Field("part of the input", unit="tokens")] = 0
+    cache_write: Annotated[int, Field("part of the input", unit="tokens")] = 0
+    reasoning: Annotated[int, Field("part of the output", unit="tokens")] = 0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One answer: text, a tool call, text and then a tool call, or an error."""
+
+    text: Annotated[str | None, Field("what is said")] = None
+    tool: Annotated[ToolUse | None, Field("what a tool is then to do")] = None
+    error: Annotated[Failure | None, Field("an HTTP error instead")] = None
+    latency: Annotated[Latency | None, Field("in place of the script's")] = None
+    usage: Annotated[ScriptedUsage, Field("tokens in place of the counted ones")] = ScriptedUsage()
+
+
+@dataclass(frozen=True)
+class Script:
+    """A model's whole behaviour."""
+
+    name: Annotated[str, Field("the model that a client asks for")]
+    turns: Annotated[tuple[Turn, ...], Field("its answers, in order")]
+    description: Annotated[str, Field("one line for people")] = ""
+    latency: Annotated[Latency, Field("of turns that name none")] = Latency()
+
+    def turn(self, index: int) -> Turn:
+        """The turn after `index` earlier answers; past the end, the last one."""
+        return self.turns[min(index, len(self.turns) - 1)]
+
+    def latency_of(self, index: int) -> Latency:
+        """The latency of that turn: its own, or else the script's."""
+        own = self.turn(index).latency
+        return self.latency if own is None else own

@@ -1,0 +1,111 @@
+"""Scripts out of YAML files, all faults at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from agentdyno.core.config.decode import decode
+from agentdyno.core.config.documents import Document, parse
+from agentdyno.core.config.documents import Path as FieldPath
+from agentdyno.core.errors import ConfigFaults, Fault, UserError
+from agentdyno.providers.script import Failure, Latency, Script, ScriptedUsage, ToolUse, Turn
+
+BUILT_IN = Path(__file__).parent / "scripts"
+
+
+def load_scripts(folders: Sequence[Path]) -> dict[str, Script]:
+    """The scripts of all `*.yaml` files in these folders, by name.
+
+    Raises UserError for a folder that is not there and ConfigFaults with every fault of every file.
+    """
+    scripts: dict[str, Script] = {}
+    faults: list[Fault] = []
+    for file in _script_files(folders):
+        try:
+            # What is not UTF-8 reaches the parser as lone surrogates, which it reports.
+            script = parse_script(str(file), file.read_bytes().decode("utf-8", errors="surrogateescape"))
+        except ConfigFaults as error:
+            faults.extend(error.faults)
+            continue
+        if script.name in scripts:
+            faults.append(Fault(str(file), 0, "name", f'"{script.name}" is taken by another script'))
+        scripts[script.name] = script
+    if faults:
+        raise ConfigFaults(faults)
+    return scripts
+
+
+def _script_files(folders: Sequence[Path]) -> Iterator[Path]:
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"there is no folder of scripts at {folder}", "name a folder that holds *.yaml files")
+        yield from sorted(folder.glob("*.yaml"))
+
+
+def parse_script(file: str, text: str) -> Script:
+    """One script from YAML. Raises ConfigFaults that name `file`, line and field."""
+    document, faults = parse(file, text)
+    if faults:
+        raise ConfigFaults(faults)
+    script, faults = decode(Script, document, {})
+    if script is None:
+        raise ConfigFaults(faults)
+    faults = list(_script_faults(document, script))
+    if faults:
+        raise ConfigFaults(faults)
+    return script
+
+
+def _script_faults(document: Document, script: Script) -> Iterator[Fault]:
+    if not script.turns:
+        yield document.fault(("turns",), "needs at least one turn")
+    yield from _latency_faults(document, ("latency",), script.latency)
+    for index, turn in enumerate(script.turns):
+        yield from _turn_faults(document, ("turns", index), turn)
+
+
+def _turn_faults(document: Document, path: FieldPath, turn: Turn) -> Iterator[Fault]:
+    if (turn.error is None) == (turn.text is None and turn.tool is None):
+        yield document.fault(path, "needs a text, a tool or both, or else an error")
+    if turn.tool is not None:
+        yield from _tool_faults(document, (*path, "tool"), turn.tool)
+    if turn.error is not None:
+        yield from _failure_faults(document, (*path, "error"), turn.error)
+    if turn.latency is not None:
+        yield from _latency_faults(document, (*path, "latency"), turn.latency)
+    yield from _usage_faults(document, (*path, "usage"), turn.usage)
+
+
+def _tool_faults(document: Document, path: FieldPath, tool: ToolUse) -> Iterator[Fault]:
+    if (tool.write_file is None) == (tool.shell is None):
+        yield document.fault(path, "needs either write_file or shell")
+
+
+def _failure_faults(document: Document, path: FieldPath, failure: Failure) -> Iterator[Fault]:
+    if not 400 <= failure.status <= 599:
+        yield document.fault((*path, "status"), f"expected an HTTP error from 400 to 599, found {failure.status}")
+    if failure.retry_after_s is not None and failure.retry_after_s < 0:
+        yield document.fault((*path, "retry_after_s"), "is below zero")
+
+
+def _latency_faults(document: Document, path: FieldPath, latency: Latency) -> Iterator[Fault]:
+    for name in ("first_token_ms", "per_token_ms", "jitter"):
+        if getattr(latency, name) < 0:
+            yield document.fault((*path, name), "is below zero")
+    if latency.jitter > 1:
+        yield document.fault((*path, "jitter"), "is above one: delays would be below zero")
+
+
+def _usage_faults(document: Document, path: FieldPath, usage: ScriptedUsage) -> Iterator[Fault]:
+    """Parts need their whole to be given, for nobody knows beforehand what will be counted."""
+    for name in ("input", "output", "cache_read", "cache_write", "reasoning"):
+        tokens = getattr(usage, name)
+        if tokens is not None and tokens < 0:
+            yield document.fault((*path, name), "is below zero")
+    for name, whole, parts in (
+        ("input", usage.input, usage.cache_read + usage.cache_write),
+        ("output", usage.output, usage.reasoning),
+    ):
+        if parts > 0 and (whole is None or whole < parts):
+            yield document.fault((*path, name), f"must be at least {parts}, the sum of its parts")

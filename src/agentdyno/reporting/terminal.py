@@ -1,0 +1,75 @@
+"""The variant table for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from agentdyno.core.rollups import Summary
+from agentdyno.reporting.variants import VariantSummary, VariantTable
+
+UNKNOWN = "–"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number with thousands apart; a dash for what is unknown."""
+    return UNKNOWN if value is None else f"{value:,.{digits}f}"
+
+
+def render_variant_table(table: VariantTable) -> RenderableType:
+    """The table, with a line for everything that a reader must know beside it."""
+    shown = Table(title=f"experiment {table.experiment}" if table.experiment else "all sessions", title_justify="left")
+    shown.add_column("variant")
+    for heading in (
+        "sessions",
+        "requests",
+        "right",
+        "latency ms\nmedian / worst",
+        "ttft ms\nmedian / worst",
+        "output\ntokens/s",
+        "tokens\nin / out",
+    ):
+        shown.add_column(heading, justify="right")
+    for variant in table.variants:
+        shown.add_row(*_cells(variant))
+    return Group(shown, *(Text(line, style="yellow") for line in _remarks(table)))
+
+
+def _cells(variant: VariantSummary) -> tuple[str, ...]:
+    metrics = variant.metrics
+    requests = number(variant.requests)
+    if variant.failed_requests:
+        requests += f" ({number(variant.failed_requests)} failed)"
+    return (
+        variant.variant,
+        number(variant.sessions),
+        requests,
+        f"{variant.succeeded} of {variant.judged}" if variant.judged else UNKNOWN,
+        _median_and_worst(metrics.get("latency_ms")),
+        _median_and_worst(metrics.get("ttft_ms")),
+        number(metrics["output_tokens_per_s"].median, 1) if "output_tokens_per_s" in metrics else UNKNOWN,
+        f"{_total(metrics.get('input_tokens'))} / {_total(metrics.get('output_tokens'))}",
+    )
+
+
+def _median_and_worst(summary: Summary | None) -> str:
+    return UNKNOWN if summary is None else f"{number(summary.median)} / {number(summary.maximum)}"
+
+
+def _total(summary: Summary | None) -> str:
+    return UNKNOWN if summary is None else number(summary.total)
+
+
+def _remarks(table: VariantTable) -> list[str]:
+    aborted = sum(variant.aborted for variant in table.variants)
+    lines = []
+    if aborted:
+        lines.append(f"{aborted} aborted sessions are not in the figures")
+    if table.open_sessions:
+        lines.append(f"{table.open_sessions} sessions are open, and not in the table")
+    if table.invalid_sessions:
+        lines.append(f"{table.invalid_sessions} sessions were called invalid, and are not in the table")
+    if table.differing:
+        lines.append(f"not comparable without care: sessions differ in {', '.join(table.differing)}")
+    return lines

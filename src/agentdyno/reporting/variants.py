@@ -1,0 +1,109 @@
+"""The variant table: what each variant of a set of sessions did. Descriptive; it draws no conclusion."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agentdyno.core.records import MetricRollup, Session
+from agentdyno.core.rollups import Summary, merge, summarize
+from agentdyno.store import queries
+from agentdyno.store.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class VariantSummary:
+    """One row of the table. Sessions that are open or invalid are not in it; see `VariantTable`."""
+
+    variant: str
+    sessions: int
+    """Finalized as completed."""
+    aborted: int
+    requests: int
+    """Of completed sessions, whatever their status."""
+    failed_requests: int
+    """Those whose status is not ok."""
+    judged: int
+    """Completed sessions whose task card has checks."""
+    succeeded: int
+    """Judged sessions whose every check held."""
+    metrics: Mapping[str, Summary]
+    """Over the `ok` requests of completed sessions, by metric."""
+
+
+@dataclass(frozen=True)
+class VariantTable:
+    """Every variant of a set of sessions, and what was left out."""
+
+    experiment: str | None
+    variants: tuple[VariantSummary, ...]
+    open_sessions: int
+    invalid_sessions: int
+    differing: tuple[str, ...]
+    """Facts of the stand that are not the same in all sessions: what was measured is then not the variant alone."""
+
+
+_MUST_BE_EQUAL = (
+    "agentdyno_version",
+    "litellm_version",
+    "price_table_version",
+    "os",
+    "cpu",
+    "cpu_cores",
+    "memory_bytes",
+    "gpu",
+    "gpu_driver",
+)
+
+
+def variant_table(ledger: Ledger, experiment: str | None) -> VariantTable:
+    """The table of an experiment, or of all sessions, from the stored rollups."""
+    sessions = queries.sessions(ledger, experiment=experiment)
+    done = [session for session in sessions if session.outcome in ("completed", "aborted")]
+    rollups = queries.rollups_by_session(ledger, [session.session_id for session in done])
+    by_variant: defaultdict[str, list[Session]] = defaultdict(list)
+    for session in done:
+        by_variant[session.variant].append(session)
+    return VariantTable(
+        experiment=experiment,
+        variants=tuple(summarize_variant(name, by_variant[name], rollups) for name in sorted(by_variant)),
+        open_sessions=sum(session.outcome is None for session in sessions),
+        invalid_sessions=sum(session.outcome == "invalid" for session in sessions),
+        differing=_differing(done),
+    )
+
+
+def summarize_variant(
+    variant: str, sessions: Sequence[Session], rollups: Mapping[str, Sequence[MetricRollup]]
+) -> VariantSummary:
+    """One variant's row. Percentiles are exact: the sorted vectors of its sessions, merged."""
+    completed = [session for session in sessions if session.outcome == "completed"]
+    own = [rollup for session in completed for rollup in rollups.get(session.session_id, ())]
+    judged = [session for session in completed if session.checks_total]
+    return VariantSummary(
+        variant=variant,
+        sessions=len(completed),
+        aborted=len(sessions) - len(completed),
+        requests=_count(own),
+        failed_requests=_count(rollup for rollup in own if rollup.status != "ok"),
+        judged=len(judged),
+        succeeded=sum(session.checks_passed == session.checks_total for session in judged),
+        metrics=_summaries(rollup for rollup in own if rollup.status == "ok"),
+    )
+
+
+def _count(rollups: Iterable[MetricRollup]) -> int:
+    # request_bytes is defined for every request, so its rollups count them.
+    return sum(rollup.n for rollup in rollups if rollup.metric == "request_bytes")
+
+
+def _summaries(rollups: Iterable[MetricRollup]) -> dict[str, Summary]:
+    by_metric: defaultdict[str, list[MetricRollup]] = defaultdict(list)
+    for rollup in rollups:
+        by_metric[rollup.metric].append(rollup)
+    return {metric: summarize(merge(by_metric[metric])) for metric in sorted(by_metric)}
+
+
+def _differing(sessions: Sequence[Session]) -> tuple[str, ...]:
+    return tuple(name for name in _MUST_BE_EQUAL if len({getattr(session, name) for session in sessions}) > 1)

@@ -1,0 +1,139 @@
+"""The demo: a stand of its own, a small real experiment on it, and one tool-calling harness.
+
+The project that it writes is the one that `dyno init` writes, so that whatever it shows can be tried by hand afterwards.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from secrets import token_bytes
+from typing import NamedTuple
+
+from agentdyno.core.errors import UserError
+from agentdyno.core.records import Request, Session
+from agentdyno.reporting.variants import VariantTable, variant_table
+from agentdyno.sessions.launching import start_session
+from agentdyno.sessions.opening import Context, Wanted
+from agentdyno.sessions.project import home_of, load_project, scaffold
+from agentdyno.stand.home import Home
+from agentdyno.stand.supervisor import Stand
+from agentdyno.store.ledger import Ledger
+
+EXPERIMENT = "free-text-or-schema"
+TOOL_VARIANT, TOOL_TASK_CARD = "scripted-mini-swe-agent", "write-hello"
+_MARKER = ".dyno-demo"
+_WORK = "work"
+_SEED = 1
+
+
+class Step(NamedTuple):
+    """One session that the demo runs."""
+
+    variant: str
+    task_card: str
+    experiment: str | None
+
+
+class Progress(NamedTuple):
+    """What a face is told as the demo goes on."""
+
+    said: Callable[[str], None]
+    planned: Callable[[int], None]
+    finished: Callable[[Step, Session], None]
+
+
+class DemoResult(NamedTuple):
+    """What the demo found, and where it lies."""
+
+    table: VariantTable
+    tool_session: Session
+    tool_requests: tuple[Request, ...]
+    project: Path
+    home: Home
+
+
+def run_demo(
+    project: Path, environ: Mapping[str, str], repeats: int, progress: Progress, clock_us: Callable[[], int]
+) -> DemoResult:
+    """Run the demo in the folder `project`, made anew. Nothing is left running, however it ends.
+
+    Raises UserError when the folder is somebody else's or a harness is missing.
+    """
+    work = _prepare(project)
+    config = load_project(project)
+    home = Home(home_of(project, {}))
+    inner = {name: value for name, value in environ.items() if name != "DYNO_HOME"}
+    steps = plan(config.experiment(EXPERIMENT).variants, config.experiment(EXPERIMENT).task_cards, repeats)
+    tools = Step(TOOL_VARIANT, TOOL_TASK_CARD, None)
+    _require_harnesses(
+        {config.harness_profile(config.variant(s.variant).harness_profile).version_command[0] for s in (*steps, tools)},
+        inner,
+    )
+    with Stand(home, config, "127.0.0.1", 0, inner, progress.said) as stand:
+        ledger = Ledger.open(home.ledger)
+        context = Context(config, ledger, home, stand.state, inner, clock_us, token_bytes)
+        progress.planned(len(steps) + 1)
+        try:
+            for number, step in enumerate(steps):
+                progress.finished(step, _run_step(context, step, work, number))
+            tool_session = _run_step(context, tools, work, len(steps))
+            progress.finished(tools, tool_session)
+            requests = ledger.requests(tool_session.session_id)
+            return DemoResult(variant_table(ledger, EXPERIMENT), tool_session, requests, project, home)
+        finally:
+            ledger.close()
+
+
+def plan(variants: tuple[str, ...], task_cards: tuple[str, ...], repeats: int, seed: int = _SEED) -> list[Step]:
+    """Every variant on every task card, `repeats` times, in an interleaved order: drift then hits all variants alike."""
+    generator = random.Random(seed)  # noqa: S311 - an order, not a secret
+    steps = []
+    for _ in range(repeats):
+        block = [Step(variant, task_card, EXPERIMENT) for variant in variants for task_card in task_cards]
+        generator.shuffle(block)
+        steps += block
+    return steps
+
+
+def _run_step(context: Context, step: Step, work: Path, number: int) -> Session:
+    folder = work / "runs" / f"{number:03d}-{step.variant}-{step.task_card}"
+    folder.mkdir(parents=True)
+    with (folder / "output.txt").open("wb") as output:
+        wanted = Wanted(step.variant, step.task_card, step.experiment, label="demo", repo=work)
+        return start_session(context, wanted, (), folder=folder, output=output, own_group=True)
+
+
+def _prepare(project: Path) -> Path:
+    """A fresh project with a repository to work in; what an earlier demo left is removed."""
+    if project.exists() and any(project.iterdir()):
+        if not (project / _MARKER).exists():
+            raise UserError(f"{project} exists, and no demo made it", "name another folder: `dyno demo --folder DIR`")
+        shutil.rmtree(project)
+    project.mkdir(parents=True, exist_ok=True)
+    (project / _MARKER).write_text("made by `dyno demo`, and removed by the next one\n")
+    (project / ".gitignore").write_text("*\n")
+    scaffold(project)
+    work = project / _WORK
+    (work / "runs").mkdir(parents=True)
+    (work / ".gitignore").write_text("runs/\n")
+    identity = ("-c", "user.name=dyno demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
+    for arguments in (
+        ("init", "--quiet"),
+        ("add", "--force", ".gitignore"),
+        (*identity, "commit", "--quiet", "-m", "start"),
+    ):
+        subprocess.run(["git", "-C", str(work), *arguments], check=True, stdin=subprocess.DEVNULL)
+    return work
+
+
+def _require_harnesses(programs: set[str], environ: Mapping[str, str]) -> None:
+    missing = sorted(program for program in programs if shutil.which(program, path=environ.get("PATH")) is None)
+    if missing:
+        raise UserError(
+            f"not installed: {', '.join(missing)}",
+            "`make harnesses` installs them; or name their folder: --harnesses DIR",
+        )

@@ -1,0 +1,70 @@
+"""The environment that points a harness at the gateway: variables and files, rendered from its profile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from agentdyno.core.errors import UserError
+from agentdyno.core.records import HarnessProfile, Variant
+from agentdyno.core.templates import render_command, render_values
+
+
+class Rendered(NamedTuple):
+    """A profile filled in for one session."""
+
+    env: dict[str, str]
+    files: dict[Path, str]
+
+
+def template_values(
+    variant: Variant, profile: HarnessProfile, *, gateway_url: str, session_id: str, files_dir: Path, workspace: Path
+) -> dict[str, str]:
+    """What templates may name, less the session's key and the prompt."""
+    return {
+        **profile.settings,
+        **variant.settings,
+        "gateway_url": gateway_url,
+        "model": variant.model,
+        "session_id": session_id,
+        "files_dir": str(files_dir),
+        "workspace": str(workspace),
+    }
+
+
+def render_environment(
+    variant: Variant, profile: HarnessProfile, values: dict[str, str], session_key: str, files_dir: Path
+) -> Rendered:
+    """The variables and files of one session. A file's path must stay below `files_dir` (UserError)."""
+    with_key = {**values, "session_key": session_key}
+    files = {}
+    for name, text in render_values(profile.files, with_key).items():
+        path = Path(os.path.normpath(files_dir / name))
+        if not path.is_relative_to(files_dir):
+            raise UserError(f"harness profile {profile.name}: file {name!r} leaves its folder", "use a relative path")
+        files[path] = text
+    return Rendered(render_values({**profile.env, **variant.env}, with_key), files)
+
+
+def render_headless(profile: HarnessProfile, values: dict[str, str], prompt: str) -> tuple[str, ...]:
+    """The profile's headless command. Raises UserError when it has none."""
+    if not profile.command:
+        raise UserError(f"harness profile {profile.name} has no headless command", "name one: `… -- COMMAND`")
+    return render_command(profile.command, {**values, "prompt": prompt})
+
+
+def write_files(folder: Path, files: dict[Path, str]) -> None:
+    """Write rendered files, readable by their owner only: they may hold the session's key."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+
+def remove_files(folder: Path) -> None:
+    """Remove what was rendered for a session; it is over."""
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -1,0 +1,41 @@
+"""Facts of the measured repository."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from agentdyno.core.errors import UserError
+
+
+class RepositoryFacts(NamedTuple):
+    """Where a session works, and from what state it started."""
+
+    root: str
+    branch: str | None
+    """None when the head is detached."""
+    commit: str | None
+    """None before the first commit."""
+    dirty: bool
+
+
+def read_repository(folder: Path) -> RepositoryFacts:
+    """The facts of the Git repository that holds `folder`. Raises UserError when there is none."""
+    root = _git(folder, "rev-parse", "--show-toplevel")
+    if root is None:
+        raise UserError(f"{folder} is in no Git repository", "name one with --repo PATH, or run `git init` there")
+    return RepositoryFacts(
+        root=root,
+        branch=_git(folder, "symbolic-ref", "--short", "--quiet", "HEAD"),
+        commit=_git(folder, "rev-parse", "--verify", "--quiet", "HEAD"),
+        dirty=bool(_git(folder, "status", "--porcelain")),
+    )
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise UserError("git is not installed", "install it: the stand records what it measures") from error
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,1 @@
+"""What runs while the stand is up: managed providers, the gateway, a collector."""

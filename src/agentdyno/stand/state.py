@@ -1,0 +1,74 @@
+"""What runs now: written by the stand when it is up, read by every other command."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from agentdyno.core.errors import GatewayFault, UserError
+from agentdyno.stand.home import Home
+
+
+class StandState(msgspec.Struct, frozen=True):
+    """A stand that is up."""
+
+    pid: int
+    pid_started_at_s: float
+    """Start time of that process: a pid alone may have been given away again."""
+    gateway_id: str
+    gateway_pid: int
+    gateway_url: str
+    started_at_us: int
+    providers: dict[str, str]
+    """Addresses of the managed providers."""
+    served: list[str]
+    """Providers whose routes the gateway has."""
+    missing_secrets: dict[str, str]
+    """Providers left out, each with the NAME of the variable that was not set."""
+
+
+def write_state(home: Home, state: StandState) -> None:
+    """Write the state in one step, readable by its owner only."""
+    nascent = home.state.with_suffix(".tmp")
+    nascent.touch(mode=0o600)
+    nascent.write_bytes(msgspec.json.encode(state))
+    nascent.rename(home.state)
+
+
+def running_stand(home: Home) -> StandState | None:
+    """The stand that is up in this home, or None."""
+    try:
+        state = msgspec.json.decode(home.state.read_bytes(), type=StandState)
+        process = psutil.Process(state.pid)
+        alive = abs(process.create_time() - state.pid_started_at_s) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, msgspec.DecodeError, psutil.NoSuchProcess):
+        return None
+    return state if alive else None
+
+
+def require_stand(home: Home) -> StandState:
+    """The stand that is up. Raises UserError with what to do when there is none."""
+    state = running_stand(home)
+    if state is None:
+        raise UserError(f"the stand is not up in {_shown(home.folder)}", "start it with `dyno up` in another terminal")
+    return state
+
+
+def stop_stand(state: StandState, timeout_s: float = 30.0) -> None:
+    """Ask a stand to end, and wait until it has. Raises GatewayFault when it does not."""
+    process = psutil.Process(state.pid)
+    process.terminate()
+    try:
+        process.wait(timeout_s)
+    except psutil.TimeoutExpired as error:
+        raise GatewayFault(
+            f"the stand (process {state.pid}) did not end within {timeout_s:.0f} s", "end it by `kill -9`"
+        ) from error
+
+
+def _shown(folder: Path) -> str:
+    relative = os.path.relpath(folder)
+    return str(folder) if relative.startswith("..") else relative

@@ -1,0 +1,246 @@
+"""The stand itself: starts managed providers and the gateway, collects beside them, and stops all of it in order."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import http.client
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from secrets import token_bytes
+from types import TracebackType
+from typing import Self
+
+import psutil
+import structlog
+import yaml
+
+from agentdyno.collectors.spool import SpoolCollector
+from agentdyno.core.config import Config
+from agentdyno.core.errors import GatewayFault, LedgerUnavailable, UserError
+from agentdyno.core.ids import time_ordered_id
+from agentdyno.core.records import Provider
+from agentdyno.gateway.litellm_config import litellm_config
+from agentdyno.gateway.warm_up import warm_up_provider
+from agentdyno.stand.children import Child
+from agentdyno.stand.home import Home
+from agentdyno.stand.state import StandState, running_stand, write_state
+from agentdyno.store.ledger import Ledger
+
+log = structlog.get_logger("stand")
+_PROVIDER_TIMEOUT_S = 60
+_GATEWAY_TIMEOUT_S = 120
+_COLLECT_EVERY_S = 0.25
+
+
+def now_us() -> int:
+    """UTC wall clock in microseconds."""
+    return time.time_ns() // 1000
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"port {port} on {host} is in use", "stop what uses it, or choose another: `dyno up --port N`"
+            ) from error
+        raise UserError(
+            f"cannot listen on {host}:{port}: {error.strerror}", "check gateway.host in dyno.yaml"
+        ) from error
+    listener.listen(1024)
+    return listener
+
+
+def _is_alive(url: str) -> bool:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=2)
+    try:
+        connection.request("GET", "/health/live")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+class Stand:
+    """Everything that runs while the stand is up. Use it as a context: on leaving, nothing is left running."""
+
+    def __init__(
+        self,
+        home: Home,
+        config: Config,
+        host: str,
+        port: int,
+        environ: Mapping[str, str],
+        progress: Callable[[str], None],
+    ) -> None:
+        self._home = home
+        self._config = config
+        self._address = (host, port)
+        self._environ = dict(environ)
+        self._progress = progress
+        self._children: list[Child] = []
+        self._stopping = threading.Event()
+        self._lock = -1
+        self._ledger: Ledger | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    @property
+    def state(self) -> StandState:
+        """Where everything is."""
+        return self._state
+
+    # ── start ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self) -> None:
+        self._take_lock()
+        self._ledger = Ledger.open(self._home.ledger)
+        self._collector = SpoolCollector(self._home.spool, self._ledger, now_us)
+        with _listen(*self._address) as listener, _listen("127.0.0.1", 0) as warm_up_listener:
+            served, missing = self._servable()
+            addresses = {provider.name: self._start_provider(provider) for provider in served if provider.managed}
+            self._home.litellm_config.touch(mode=0o600)
+            rehearsed = [*served, warm_up_provider(warm_up_listener.getsockname()[1])]
+            self._home.litellm_config.write_text(yaml.safe_dump(litellm_config(rehearsed, addresses), sort_keys=False))
+            gateway_id = time_ordered_id("gw", now_us(), token_bytes(10))
+            url = self._start_gateway(gateway_id, (listener, warm_up_listener), served)
+        self._state = StandState(
+            pid=os.getpid(),
+            pid_started_at_s=psutil.Process().create_time(),
+            gateway_id=gateway_id,
+            gateway_pid=self._children[-1].pid,
+            gateway_url=url,
+            started_at_us=now_us(),
+            providers=addresses,
+            served=[provider.name for provider in served],
+            missing_secrets=missing,
+        )
+        write_state(self._home, self._state)
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self._home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            state = running_stand(self._home)
+            where = f" at {state.gateway_url}" if state else ""
+            raise UserError(f"a stand is up already{where}", "use it, or stop it with `dyno down`") from error
+
+    def _servable(self) -> tuple[list[Provider], dict[str, str]]:
+        """The providers to serve, and those left out for want of a secret. A managed one is served when a variant uses it."""
+        used = {variant.provider for variant in self._config.variants.values()}
+        served, missing = [], {}
+        for provider in self._config.providers.values():
+            if provider.managed is not None and provider.name not in used:
+                continue
+            if provider.api_key_env is not None and not self._environ.get(provider.api_key_env):
+                missing[provider.name] = provider.api_key_env
+                continue
+            served.append(provider)
+        return served, missing
+
+    def _start_provider(self, provider: Provider) -> str:
+        self._progress(f"starting provider {provider.name}")
+        port_file = self._home.folder / f"{provider.name}.port"
+        port_file.unlink(missing_ok=True)
+        child = Child(
+            f"provider {provider.name}",
+            f"agentdyno.providers.{provider.managed}",
+            ["--port", "0", "--port-file", str(port_file), "--die-with-parent"],
+            self._home.logs / f"{provider.name}.log",
+            self._environ,
+        )
+        self._children.append(child)
+        child.wait_until(port_file.exists, _PROVIDER_TIMEOUT_S)
+        return f"http://127.0.0.1:{port_file.read_text().strip()}"
+
+    def _start_gateway(
+        self, gateway_id: str, listeners: tuple[socket.socket, socket.socket], served: list[Provider]
+    ) -> str:
+        self._progress("starting the gateway")
+        host, port = listeners[0].getsockname()[:2]
+        listen_fd, warm_up_fd = (listener.fileno() for listener in listeners)
+        secrets = [name for provider in served if (name := provider.api_key_env) is not None]
+        arguments = [
+            *("--ledger", str(self._home.ledger)),
+            *("--spool", str(self._home.spool)),
+            *("--gateway-id", gateway_id),
+            *("--litellm-config", str(self._home.litellm_config)),
+            *("--listen-fd", str(listen_fd)),
+            *("--warm-up-fd", str(warm_up_fd)),
+            *(argument for name in secrets for argument in ("--secret-env", name)),
+        ]
+        log_file = self._home.logs / "gateway.log"
+        child = Child("the gateway", "agentdyno.gateway", arguments, log_file, self._environ, (listen_fd, warm_up_fd))
+        self._children.append(child)
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        child.wait_until(lambda: _is_alive(url), _GATEWAY_TIMEOUT_S)
+        return url
+
+    # ── run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self, after_each_pass: Callable[[], object] = lambda: None) -> None:
+        """Collect until `request_stop` is called. Raises GatewayFault when a child dies."""
+        reachable = True
+        while not self._stopping.wait(_COLLECT_EVERY_S):
+            try:
+                self._collector.collect()
+                after_each_pass()
+                reachable = True
+            except LedgerUnavailable as error:
+                # The spool keeps everything meanwhile: try again until the ledger is back.
+                if reachable:
+                    log.warning("ledger_unavailable", reason=str(error))
+                reachable = False
+            for child in self._children:
+                if child.exit_code is not None:
+                    raise GatewayFault(
+                        f"{child.name} died with exit code {child.exit_code}",
+                        f"its records are kept; see {child.log_file}, then start the stand again",
+                    )
+
+    def request_stop(self) -> None:
+        """Let `run` return. May be called from a signal handler or another thread."""
+        self._stopping.set()
+
+    # ── stop ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for child in reversed(self._children):
+            self._progress(f"stopping {child.name}")
+            child.stop()
+        if self._ledger is not None:
+            if self._children:
+                self._collector.collect()
+            self._ledger.close()
+        for leftover in (self._home.state, *self._port_files()):
+            if self._children:
+                leftover.unlink(missing_ok=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    def _port_files(self) -> list[Path]:
+        return [self._home.folder / f"{name}.port" for name in self._config.providers]

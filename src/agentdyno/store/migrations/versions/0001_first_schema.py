@@ -1,0 +1,245 @@
+"""The first schema: every entity of the design."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the tables."""
+    op.create_table(
+        "artifact",
+        sa.Column("digest", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("path", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("created_at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("session_id", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("experiment", sa.Text(), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_artifact")),
+    )
+    op.create_index(op.f("ix_artifact_session_id"), "artifact", ["session_id"], unique=False)
+    op.create_table(
+        "experiment",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("variants", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("task_cards", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("description", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("baseline", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("repeats", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_experiment")),
+    )
+    op.create_index(op.f("ix_experiment_name"), "experiment", ["name"], unique=False)
+    op.create_table(
+        "harness_profile",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("surface", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("env", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("description", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("files", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("command", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("version_command", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("settings", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("limits", sa.Text(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_harness_profile")),
+    )
+    op.create_index(op.f("ix_harness_profile_name"), "harness_profile", ["name"], unique=False)
+    op.create_table(
+        "provider",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("routes", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("models", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("description", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("base_url", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("api_key_env", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("managed", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("options", sa.Text(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_provider")),
+    )
+    op.create_index(op.f("ix_provider_name"), "provider", ["name"], unique=False)
+    op.create_table(
+        "request",
+        sa.Column("request_key", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("session_id", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("experiment", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("variant", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("task_card", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("key_hash", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("key_alias", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("surface", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("path", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("streamed", sa.Boolean(), autoincrement=False, nullable=False),
+        sa.Column("model_requested", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("model_served", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("provider", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("litellm_call_id", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("provider_request_id", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("response_id", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("started_at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("ended_at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("latency_ms", sa.Double(), autoincrement=False, nullable=True),
+        sa.Column("ttft_ms", sa.Double(), autoincrement=False, nullable=True),
+        sa.Column("provider_latency_ms", sa.Double(), autoincrement=False, nullable=True),
+        sa.Column("proxy_overhead_ms", sa.Double(), autoincrement=False, nullable=True),
+        sa.Column("status", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("http_status", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("error_code", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("error_class", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("finish_reason", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("input_tokens", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("output_tokens", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("cache_read_tokens", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("cache_write_tokens", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("reasoning_tokens", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("usage_source", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("tool_calls", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("attempts", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("cost_usd", sa.Double(), autoincrement=False, nullable=True),
+        sa.Column("price_table_version", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("request_bytes", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("response_bytes", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("tags", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("gateway_id", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("records", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("late", sa.Boolean(), autoincrement=False, nullable=False),
+        sa.Column("normalizer_version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("record_digest", sa.Text(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("request_key", name=op.f("pk_request")),
+    )
+    op.create_index(op.f("ix_request_session_id"), "request", ["session_id"], unique=False)
+    op.create_index(op.f("ix_request_started_at_us"), "request", ["started_at_us"], unique=False)
+    op.create_table(
+        "spool_cursor",
+        sa.Column("gateway_id", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("segment", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("offset_bytes", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("closed", sa.Boolean(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("gateway_id", name=op.f("pk_spool_cursor")),
+    )
+    op.create_table(
+        "task_card",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("goal", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("prompt", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("repository", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("commit", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("stop_condition", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("timebox_s", sa.Double(), autoincrement=False, nullable=True),
+        sa.Column("checks", sa.Text(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_task_card")),
+    )
+    op.create_index(op.f("ix_task_card_name"), "task_card", ["name"], unique=False)
+    op.create_table(
+        "unreadable_record",
+        sa.Column("gateway_id", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("segment", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("offset_bytes", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("digest", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("reason", sa.Text(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("gateway_id", "segment", "offset_bytes", name=op.f("pk_unreadable_record")),
+    )
+    op.create_table(
+        "variant",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("provider", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("model", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("harness_profile", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("description", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("settings", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("env", sa.Text(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_variant")),
+    )
+    op.create_index(op.f("ix_variant_name"), "variant", ["name"], unique=False)
+    op.create_table(
+        "session",
+        sa.Column("session_id", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("phase", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("variant", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("task_card", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("harness_profile", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("provider", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("model", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("variant_fingerprint", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("task_card_digest", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("created_at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("expires_at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("experiment", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("label", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("launched_at_us", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("ended_at_us", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("outcome", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("notes", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("command_exit_code", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("checks_passed", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("checks_total", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("repository_root", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("repository_branch", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("repository_commit", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("repository_dirty", sa.Boolean(), autoincrement=False, nullable=True),
+        sa.Column("harness_binary", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("harness_version", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("agentdyno_version", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("litellm_version", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("price_table_version", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("os", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("cpu", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("cpu_cores", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("memory_bytes", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("gpu", sa.Text(), autoincrement=False, nullable=True),
+        sa.Column("gpu_driver", sa.Text(), autoincrement=False, nullable=True),
+        sa.ForeignKeyConstraint(["task_card_digest"], ["task_card.digest"], name=op.f("fk_session_task_card_digest")),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_session")),
+    )
+    op.create_index(op.f("ix_session_experiment"), "session", ["experiment"], unique=False)
+    op.create_index(op.f("ix_session_variant"), "session", ["variant"], unique=False)
+    op.create_table(
+        "credential",
+        sa.Column("key_hash", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("session_id", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("alias", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("created_at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("expires_at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("revoked_at_us", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.ForeignKeyConstraint(["session_id"], ["session.session_id"], name=op.f("fk_credential_session_id")),
+        sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_credential")),
+    )
+    op.create_index(op.f("ix_credential_session_id"), "credential", ["session_id"], unique=False)
+    op.create_table(
+        "metric_rollup",
+        sa.Column("session_id", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("model", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("status", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("metric", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("total", sa.Double(), autoincrement=False, nullable=False),
+        sa.Column("values", sa.LargeBinary(), autoincrement=False, nullable=False),
+        sa.Column("digest", sa.Text(), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["session_id"], ["session.session_id"], name=op.f("fk_metric_rollup_session_id")),
+        sa.PrimaryKeyConstraint("session_id", "model", "status", "metric", name=op.f("pk_metric_rollup")),
+    )
+    op.create_table(
+        "step",
+        sa.Column("step_id", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("session_id", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("duration_ms", sa.Double(), autoincrement=False, nullable=True),
+        sa.Column("ok", sa.Boolean(), autoincrement=False, nullable=True),
+        sa.Column("request_key", sa.Text(), autoincrement=False, nullable=True),
+        sa.ForeignKeyConstraint(["request_key"], ["request.request_key"], name=op.f("fk_step_request_key")),
+        sa.ForeignKeyConstraint(["session_id"], ["session.session_id"], name=op.f("fk_step_session_id")),
+        sa.PrimaryKeyConstraint("step_id", name=op.f("pk_step")),
+    )
+    op.create_index(op.f("ix_step_session_id"), "step", ["session_id"], unique=False)

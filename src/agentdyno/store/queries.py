@@ -1,0 +1,70 @@
+"""Every SELECT that the faces and reports use."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from agentdyno.core.records import MetricRollup, Session
+from agentdyno.store.ledger import Ledger
+from agentdyno.store.rows import record_of
+
+
+class SessionTotals(NamedTuple):
+    """Sums over a session's requests; None where no request has the figure."""
+
+    session_id: str
+    requests: int
+    ok: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+
+
+def sessions(ledger: Ledger, *, experiment: str | None = None, only_open: bool = False) -> tuple[Session, ...]:
+    """Sessions, oldest first."""
+    table = ledger.tables["session"]
+    query = sa.select(table).order_by(table.c.session_id)
+    if experiment is not None:
+        query = query.where(table.c.experiment == experiment)
+    if only_open:
+        query = query.where(table.c.ended_at_us.is_(None))
+    with ledger.read() as connection:
+        return tuple(record_of(Session, row) for row in connection.execute(query).mappings())
+
+
+def session_totals(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, SessionTotals]:
+    """Totals of each session that has requests."""
+    table = ledger.tables["request"]
+    query = (
+        sa.select(
+            table.c.session_id,
+            sa.func.count(),
+            sa.func.sum(sa.case((table.c.status == "ok", 1), else_=0)),
+            sa.func.sum(table.c.input_tokens),
+            sa.func.sum(table.c.output_tokens),
+            sa.func.sum(table.c.cost_usd),
+        )
+        .where(table.c.session_id.in_(session_ids))
+        .group_by(table.c.session_id)
+    )
+    with ledger.read() as connection:
+        return {row[0]: SessionTotals(*row) for row in connection.execute(query)}
+
+
+def rollups_by_session(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, tuple[MetricRollup, ...]]:
+    """The rollups of each session that has any."""
+    table = ledger.tables["metric_rollup"]
+    query = (
+        sa.select(table)
+        .where(table.c.session_id.in_(session_ids))
+        .order_by(table.c.session_id, table.c.model, table.c.status, table.c.metric)
+    )
+    found: defaultdict[str, list[MetricRollup]] = defaultdict(list)
+    with ledger.read() as connection:
+        for row in connection.execute(query).mappings():
+            found[row["session_id"]].append(record_of(MetricRollup, row))
+    return {session_id: tuple(rollups) for session_id, rollups in found.items()}

@@ -1,0 +1,48 @@
+"""Records to rows and back, by the definitions in `core.records`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from agentdyno.core.fields import fields_of
+from agentdyno.core.ids import canonical_json
+from agentdyno.core.jsonable import to_jsonable
+from agentdyno.store.tables import is_json
+
+R = TypeVar("R")
+
+
+@functools.cache
+def column_names(record: type) -> tuple[str, ...]:
+    """The columns of a record's table, in order, without a configured entity's digest."""
+    return tuple(spec.name for spec in fields_of(record))
+
+
+@functools.cache
+def flattener(record: type) -> Callable[[Any], tuple[Any, ...]]:
+    """A function from a record to its tuple of column values; `attrgetter` alone where all are scalars."""
+    json_places = [place for place, spec in enumerate(fields_of(record)) if is_json(spec)]
+    get: Callable[[Any], tuple[Any, ...]] = attrgetter(*column_names(record))
+    if not json_places:
+        return get
+
+    def flatten(item: Any) -> tuple[Any, ...]:
+        values = list(get(item))
+        for place in json_places:
+            if values[place] is not None:
+                values[place] = canonical_json(to_jsonable(values[place]))
+        return tuple(values)
+
+    return flatten
+
+
+def record_of(record: type[R], row: Mapping[str, Any]) -> R:
+    """A recorded entity from its row. Columns that the record does not have are left out."""
+    values = {name: row[name] for name in column_names(record)}
+    for spec in fields_of(record):
+        if spec.type is bool and values[spec.name] is not None:
+            values[spec.name] = bool(values[spec.name])
+    return record(**values)

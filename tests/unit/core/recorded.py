@@ -1,0 +1,43 @@
+"""What a hand-written answer of the wire and the facts that must be read from it are written down in.
+
+Every text that a model, a person or an error would say contains `marmalade`, so that a test can look for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentdyno.core.dialects.wire import Tokens
+from agentdyno.core.records import Status, Surface
+
+WORD = "marmalade"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One answer: its bytes, and the facts that must come out."""
+
+    name: str
+    surface: Surface
+    streamed: bool
+    wire: bytes
+    kinds: Sequence[str] = ()
+    tokens: Tokens = field(default_factory=Tokens)
+    """By the dialect's own rules, from the usage objects alone."""
+    finish_reason: str | None = None
+    tool_calls: int = 0
+    error_code: str | None = None
+    complete: bool = True
+    http_status: int = 200
+    status: Status = "ok"
+    error_class: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.surface}-{'streamed' if self.streamed else 'document'}-{self.name}"
+
+
+def to_json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()

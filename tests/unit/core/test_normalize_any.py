@@ -1,0 +1,72 @@
+"""Whatever the evidence, normalizing makes one valid row of it, and always the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeVar
+
+import msgspec
+from chat_corpus import chat_usage
+from hypothesis import given
+from hypothesis import strategies as st
+from messages_corpus import messages_usage
+
+from agentdyno.core.exchange import Answered, Entered, Identity, Routed
+from agentdyno.core.normalize import Evidence, normalize
+from agentdyno.core.records import Request
+
+R = TypeVar("R")
+words = st.sampled_from(["429", "error", "RateLimitError", "Timeout", "overloaded_error", "x"])
+identities = st.none() | st.builds(
+    Identity, **dict.fromkeys(("session_id", "variant", "task_card", "provider", "key_hash", "key_alias"), words)
+)
+entereds = st.builds(
+    Entered,
+    request_key=words,
+    at_us=st.integers(0, 2**50),
+    path=words,
+    request_bytes=st.integers(0, 2**40),
+    surface=st.sampled_from([None, "openai_chat", "anthropic_messages", "gemini"]),
+    streamed=st.booleans(),
+    identity=identities,
+)
+answereds = st.builds(
+    Answered,
+    entered=entereds,
+    ended_offset_us=st.integers(0, 2**40),
+    response_bytes=st.integers(0, 2**40),
+    http_status=st.none() | st.sampled_from([200, 400, 401, 408, 429, 500, 529]),
+    refusal=st.none() | words,
+    disconnected=st.booleans(),
+    complete=st.booleans(),
+    events=st.lists(st.tuples(st.sampled_from(["start", "content", "done"]), st.integers(0, 999), st.integers(0, 99))),
+    usages=st.lists(st.sampled_from([{}, chat_usage(9, 3), messages_usage(9, 3), {"prompt_tokens": -1}]), max_size=2),
+    error_code=st.none() | words,
+    finish_reason=st.none() | words,
+)
+routeds = st.builds(
+    Routed,
+    request_key=words,
+    at_us=st.integers(0, 3),
+    status=st.sampled_from(["success", "failure"]),
+    usage=st.none() | st.just(chat_usage(100, 20, cached=60)),
+    error_class=st.none() | words,
+    cost_usd=st.none() | st.floats(0, 1),
+)
+
+
+def read_back(record: R) -> R:
+    """What a record is after it was in the spool."""
+    return msgspec.json.decode(msgspec.json.encode(record), type=type(record))
+
+
+@given(entereds, st.none() | answereds, st.lists(routeds, max_size=3))
+def test_any_evidence_makes_one_valid_row(entered: Entered, answer: Answered | None, reports: list[Routed]) -> None:
+    made = normalize(Evidence(entered, answer, tuple(reports)), "gw_1")
+    # Every field of the record is there and no other, each of its declared type.
+    assert vars(made).keys() == {field.name for field in dataclasses.fields(Request)}
+    assert msgspec.convert(vars(made), Request) == made
+    # The same records, read back from the spool and in another order, make the same row.
+    again = Evidence(read_back(entered), read_back(answer), tuple(read_back(report) for report in reversed(reports)))
+    assert normalize(again, "gw_1") == made
+    assert (made.status == "ok") <= (made.error_class is None and made.error_code is None)
