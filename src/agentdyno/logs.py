@@ -1,4 +1,5 @@
-"""The one structured logger: JSON lines on standard error, with session and step where they are bound, secrets redacted.
+"""The one structured logger: JSON lines on standard error, with session and step where they are bound, secrets
+redacted.
 
 Redaction stands at the sink: whatever reaches it, LiteLLM's and uvicorn's records included, passes through.
 """
@@ -53,7 +54,7 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_RedactingStream(stream or sys.stderr, known_secrets))  # type: ignore[arg-type]  # write and flush suffice
+    handler = logging.StreamHandler(_RedactingStream(stream or sys.stderr, known_secrets))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

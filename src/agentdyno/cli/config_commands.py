@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentdyno.cli.printing import Json, print_json
+from agentdyno.cli.printing import Json, people_console, print_json
 
 if TYPE_CHECKING:
     from agentdyno.core.config import Config
@@ -58,14 +58,13 @@ def list_entities(
     if as_json:
         print_json({folder: sorted(entities) for folder, entities in chosen.items()})
         return
-    from rich.console import Console
     from rich.table import Table
 
     for folder, entities in chosen.items():
         table = Table("name", "what it is", title=folder.replace("_", " "), title_justify="left")
         for name, entity in entities.items():
             table.add_row(name, _in_one_line(config, entity))
-        Console().print(table)
+        people_console().print(table)
 
 
 @config_app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentdyno.cli.printing import Json, print_json
+from agentdyno.cli.printing import Json, people_console, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentdyno.runner.demo import DemoResult, Step
     from agentdyno.runner.demo import Progress as DemoProgress
 
-_REPEATS, _SMOKE_REPEATS = 4, 1
+_REPEATS, _SMOKE_REPEATS = 2, 1
 
 
 def demo(
@@ -41,9 +41,7 @@ def demo(
     if harnesses.is_dir():
         environ["PATH"] = f"{harnesses.resolve()}{os.pathsep}{environ.get('PATH', os.defpath)}"
     count = repeats or (_SMOKE_REPEATS if smoke else _REPEATS)
-    from rich.console import Console
-
-    console = Console(stderr=as_json)
+    console = people_console(stderr=as_json)
     with _Live(console) as live:
         result = run_demo(folder.resolve(), environ, count, live.progress, now_us)
     if as_json:

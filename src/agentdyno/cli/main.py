@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from agentdyno import __version__
-from agentdyno.cli import demo_command, stand_commands
+from agentdyno.cli import stand_commands
 from agentdyno.cli.config_commands import config_app, init
+from agentdyno.cli.demo_command import demo
 from agentdyno.cli.session_commands import session_app
 
 
@@ -39,7 +40,7 @@ def build_app() -> typer.Typer:
     app.add_typer(session_app, name="session")
     app.command()(stand_commands.compare)
     app.command()(stand_commands.normalize)
-    app.command()(demo_command.demo)
+    app.command()(demo)
     return app
 
 
@@ -55,7 +56,7 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
-    except Exception as error:  # the command line's edge: one line for people, the trace for those who ask
+    except Exception as error:  # noqa: BLE001 - the edge: one line for people, the trace for those who ask
         from agentdyno.cli.faults import report_fault
 
         sys.exit(report_fault(error))

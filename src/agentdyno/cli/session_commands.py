@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from agentdyno.cli.edges import current_home, now_us, open_ledger, session_context
-from agentdyno.cli.printing import Json, moment, print_json
+from agentdyno.cli.printing import Json, moment, people_console, print_json
 
 if TYPE_CHECKING:
     from agentdyno.core.records import Request, Session
@@ -102,7 +102,6 @@ def list_sessions(
     if as_json:
         print_json([to_jsonable(session) for session in found])
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("session", "variant", "task card", "state", "began", "requests", "right", "label")
@@ -118,7 +117,7 @@ def list_sessions(
             _right(session),
             session.label or "",
         )
-    Console().print(table)
+    people_console().print(table)
 
 
 @session_app.command()
@@ -203,10 +202,9 @@ def _print_session(
             document["requests"] = [to_jsonable(request) for request in requests]
         print_json(document)
         return
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(stderr=to_stderr)
+    console = people_console(stderr=to_stderr)
     facts = Table(show_header=False, box=None, pad_edge=False)
     for name, value in to_jsonable(session).items():
         if value is not None:

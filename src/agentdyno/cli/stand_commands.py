@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agentdyno.cli.edges import current_home, now_us, open_ledger
-from agentdyno.cli.printing import Json, moment, print_json
+from agentdyno.cli.printing import Json, moment, people_console, print_json
 
 
 def up(
@@ -40,10 +40,10 @@ def up(
 
 def status(as_json: Json = False) -> None:
     """Say whether the stand is up, and where."""
+    import msgspec
+
     from agentdyno.core.jsonable import to_jsonable
     from agentdyno.stand.state import running_stand
-
-    import msgspec
 
     home = current_home()
     state = running_stand(home)
@@ -104,8 +104,7 @@ def compare(
         return
     if not table.variants and not table.open_sessions:
         raise UserError(f"no session of {experiment or 'any experiment'} is finalized", "`dyno session list` shows all")
-    from rich.console import Console
 
     from agentdyno.reporting.terminal import render_variant_table
 
-    Console().print(render_variant_table(table))
+    people_console().print(render_variant_table(table))

@@ -1,8 +1,8 @@
 """From the spool to the ledger: fold the records of each request, normalize, absorb.
 
-Collecting is idempotent: a row is a pure function of its request's records, the ledger decides what is new, and a batch is
-committed with its cursor. The cursor never passes a request that still waits for a record, so a collector that dies loses
-nothing: the next one reads those records again.
+Collecting is idempotent: a row is a pure function of its request's records, the ledger decides what is new, and a
+batch is committed with its cursor. The cursor never passes a request that still waits for a record, so a collector
+that dies loses nothing: the next one reads those records again.
 """
 
 from __future__ import annotations

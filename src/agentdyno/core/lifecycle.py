@@ -2,8 +2,8 @@
 
     chosen → created → credentialed → recorded → rendered → launched → collected → finalized
 
-Giving up is allowed from anywhere: a session that is aborted goes to `collected` and then `finalized` from whichever step
-it had reached. Pure.
+Giving up is allowed from anywhere: a session that is aborted goes to `collected` and then `finalized` from whichever
+step it had reached. Pure.
 """
 
 from __future__ import annotations

@@ -109,6 +109,9 @@ class TaskCard:
     commit: Annotated[str | None, Field("commit that the work starts from")] = None
     stop_condition: Annotated[str, Field("when the work is over, in words")] = ""
     timebox_s: Annotated[float | None, Field("time that the harness has", unit="s")] = None
+    files: Annotated[Mapping[str, str], Field("files laid into the working folder before the start: path to text")] = (
+        field(default_factory=dict)
+    )
     checks: Annotated[tuple[Check, ...], Field("tests of the result")] = ()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
 
-from agentdyno.logs import configure_logging
 from agentdyno.gateway.server import GatewaySettings, serve
+from agentdyno.logs import configure_logging
 
 
 def main() -> None:
@@ -26,7 +27,9 @@ def main() -> None:
     configure_logging(known_secrets=[os.environ.get(name, "") for name in arguments.secret_env])
     settings = GatewaySettings(arguments.ledger, arguments.spool, arguments.gateway_id, arguments.litellm_config)
     listener, warm_up_listener = (socket.socket(fileno=fd) for fd in (arguments.listen_fd, arguments.warm_up_fd))
-    asyncio.run(serve(settings, listener, warm_up_listener))
+    # LiteLLM prints to standard output, past the log and its redaction.
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        asyncio.run(serve(settings, listener, warm_up_listener))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The ingress meter: ASGI middleware around LiteLLM that sees, admits, times and records every request.
 
-For each request: admit it by its key, record that it entered, let LiteLLM answer under a call id of ours and without the
-session's key, read the answer as it passes, and record the end before the last byte goes out, so that no client has an answer
-without a record. Bytes pass unchanged.
+For each request: admit it by its key, record that it entered, let LiteLLM answer under a call id of ours and without
+the session's key, read the answer as it passes, and record the end before the last byte goes out, so that no client
+has an answer without a record. Bytes pass unchanged.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 HEALTH_PATH = "/health/live"
 METRICS_PATH = "/metrics"
 MODELS_PATHS = frozenset({"/v1/models", "/models"})
-# Keys, and everything by which a client could steer LiteLLM's own bookkeeping.
-_WITHHELD_HEADERS = frozenset({b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie"})
+# Keys, everything by which a client could steer LiteLLM's own bookkeeping, and its wish for compression: between two
+# processes of one machine it costs time, and the meter would have to undo it.
+_WITHHELD_HEADERS = frozenset(
+    {b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"accept-encoding"}
+)
 _WITHHELD_PREFIXES = (b"x-litellm-", b"llm_provider-")
 _PROVIDER_REQUEST_ID_HEADERS = (b"llm_provider-x-request-id", b"llm_provider-request-id")
 

@@ -20,27 +20,28 @@ def deployments(provider: Provider, base_url: str | None) -> list[dict[str, Any]
 
     No prices: a price in `litellm_params` registers the model again on every call.
     """
-    entries = []
+    entries: list[dict[str, Any]] = []
     for surface, route in provider.routes.items():
         parameters: dict[str, Any] = dict(provider.options)
         if base_url is not None:
             parameters["api_base"] = base_url.rstrip("/") + route.path
         # LiteLLM refuses to call without a key, even where the provider wants none.
         parameters["api_key"] = f"os.environ/{provider.api_key_env}" if provider.api_key_env else "none"
-        for model in provider.models:
-            entries.append(
-                {
-                    "model_name": model_group(provider.name, model, surface),
-                    "litellm_params": {"model": f"{route.litellm_provider}/{model}", **parameters},
-                }
-            )
+        entries += [
+            {
+                "model_name": model_group(provider.name, model, surface),
+                "litellm_params": {"model": f"{route.litellm_provider}/{model}", **parameters},
+            }
+            for model in provider.models
+        ]
     return entries
 
 
 def litellm_config(providers: Iterable[Provider], base_urls: Mapping[str, str]) -> dict[str, Any]:
     """The whole configuration. `base_urls` gives the addresses of providers that the stand started itself.
 
-    Nothing is retried, cooled down or logged by LiteLLM: what the provider does must reach the harness and the record as it is.
+    Nothing is retried, cooled down or logged by LiteLLM: what the provider does must reach the harness and the record
+    as it is.
     """
     return {
         "model_list": [

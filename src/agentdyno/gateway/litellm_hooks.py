@@ -107,8 +107,8 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
             return
         try:
             self._spool.append_or_hold(self._routed(kwargs, status, exchange))
-        except Exception as error:  # the hook's edge: LiteLLM would only log it, and the request must go on
-            log.error("report_lost", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - the hook's edge: the request must go on, whatever LiteLLM reports
+            log.error("report_lost", error=type(error).__name__)  # noqa: TRY400 - a trace could quote content
 
     def _routed(self, kwargs: dict[str, Any], status: str, exchange: Exchange | None) -> Routed:
         report: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}

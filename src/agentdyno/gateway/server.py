@@ -33,7 +33,8 @@ from agentdyno.store.spool import SpoolWriter
 
 log = structlog.get_logger("gateway")
 _GRACE_S = 10
-# The only one of LiteLLM's own request hooks that is about correctness; the others cost 5% and limit what we do not use.
+# The only one of LiteLLM's own request hooks that is about correctness; the others cost 5% and limit what we do not
+# use.
 _KEPT_HOOKS = frozenset({"responses_id_security"})
 
 
@@ -65,11 +66,13 @@ def _prepare_environment(config: Path) -> None:
     os.environ["LITELLM_MASTER_KEY"] = "sk-" + token_urlsafe(32)  # demanded, never used: the ingress admits
     os.environ["LITELLM_MODE"] = "PRODUCTION"  # no .env file of the current folder
     os.environ["LITELLM_RUST"] = "0"
+    os.environ["LITELLM_LOG"] = "ERROR"  # until it is silenced altogether
     os.environ["CONFIG_FILE_PATH"] = str(config)
     os.environ.pop("DATABASE_URL", None)
 
 
 def _litellm_app(spool: SpoolWriter) -> ASGIApp:
+    _silence_litellm()
     import litellm
     from litellm.proxy import hooks, proxy_server
 
@@ -91,6 +94,7 @@ def _silence_litellm() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.CRITICAL)
+        logger.propagate = True
 
 
 async def _flush_litellm() -> None:

@@ -1,7 +1,7 @@
 """Warming LiteLLM up before the gateway says that it is alive.
 
-LiteLLM imports much of itself with the first call of each kind: two seconds that would stand in the first row of the first
-session. So calls of each kind, errors included, are made through it to an upstream inside this process.
+LiteLLM imports much of itself with the first call of each kind: two seconds that would stand in the first row of the
+first session. So calls of each kind, errors included, are made through it to an upstream inside this process.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,16 +20,21 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def render_variant_table(table: VariantTable) -> RenderableType:
     """The table, with a line for everything that a reader must know beside it."""
-    shown = Table(title=f"experiment {table.experiment}" if table.experiment else "all sessions", title_justify="left")
-    shown.add_column("variant")
+    shown = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
+        title=f"experiment {table.experiment}" if table.experiment else "all sessions",
+        title_justify="left",
+    )
+    shown.add_column("variant", no_wrap=True)
     for heading in (
         "sessions",
         "requests",
         "right",
-        "latency ms\nmedian / worst",
-        "ttft ms\nmedian / worst",
+        "latency ms\nmedian/worst",
+        "ttft ms\nmedian/worst",
         "output\ntokens/s",
-        "tokens\nin / out",
+        "tokens\nin/out",
     ):
         shown.add_column(heading, justify="right")
     for variant in table.variants:
@@ -49,12 +55,12 @@ def _cells(variant: VariantSummary) -> tuple[str, ...]:
         _median_and_worst(metrics.get("latency_ms")),
         _median_and_worst(metrics.get("ttft_ms")),
         number(metrics["output_tokens_per_s"].median, 1) if "output_tokens_per_s" in metrics else UNKNOWN,
-        f"{_total(metrics.get('input_tokens'))} / {_total(metrics.get('output_tokens'))}",
+        f"{_total(metrics.get('input_tokens'))}/{_total(metrics.get('output_tokens'))}",
     )
 
 
 def _median_and_worst(summary: Summary | None) -> str:
-    return UNKNOWN if summary is None else f"{number(summary.median)} / {number(summary.maximum)}"
+    return UNKNOWN if summary is None else f"{number(summary.median)}/{number(summary.maximum)}"
 
 
 def _total(summary: Summary | None) -> str:

@@ -1,6 +1,7 @@
 """The demo: a stand of its own, a small real experiment on it, and one tool-calling harness.
 
-The project that it writes is the one that `dyno init` writes, so that whatever it shows can be tried by hand afterwards.
+The project that it writes is the one that `dyno init` writes, so that whatever it shows can be tried by hand
+afterwards.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def run_demo(
 
 
 def plan(variants: tuple[str, ...], task_cards: tuple[str, ...], repeats: int, seed: int = _SEED) -> list[Step]:
-    """Every variant on every task card, `repeats` times, in an interleaved order: drift then hits all variants alike."""
+    """Every variant on every task card, `repeats` times, interleaved: drift then hits all variants alike."""
     generator = random.Random(seed)  # noqa: S311 - an order, not a secret
     steps = []
     for _ in range(repeats):

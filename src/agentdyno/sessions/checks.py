@@ -42,7 +42,7 @@ def holds(check: Check, workspace: Path) -> bool:
         case "file_matches":
             return re.search(check.pattern or "", text) is not None
         case "json_equals":
-            return _value_at(text, check.path or "") == check.value
+            return bool(_value_at(text, check.path or "") == check.value)
         case _:
             assert_never(check.kind)
 

@@ -36,8 +36,8 @@ def finalize(
 ) -> Session:
     """Take a session through its last steps; one that is finalized already stays as it is.
 
-    Requests in flight are waited for, up to the timeout; what comes even later is kept and marked. Raises UserError when a
-    session that never got as far as its environment is to be called completed.
+    Requests in flight are waited for, up to the timeout; what comes even later is kept and marked. Raises UserError
+    when a session that never got as far as its environment is to be called completed.
     """
     session = require_session(ledger, session_id)
     if session.phase == "finalized":

@@ -41,11 +41,16 @@ def render_environment(
     with_key = {**values, "session_key": session_key}
     files = {}
     for name, text in render_values(profile.files, with_key).items():
-        path = Path(os.path.normpath(files_dir / name))
-        if not path.is_relative_to(files_dir):
-            raise UserError(f"harness profile {profile.name}: file {name!r} leaves its folder", "use a relative path")
-        files[path] = text
+        files[below(files_dir, name)] = text
     return Rendered(render_values({**profile.env, **variant.env}, with_key), files)
+
+
+def below(folder: Path, name: str) -> Path:
+    """The path of a configured file below its folder. Raises UserError for a name that leads out of it."""
+    path = Path(os.path.normpath(folder / name))
+    if not path.is_relative_to(folder):
+        raise UserError(f"file {name!r} leaves its folder", "use a relative path without ..")
+    return path
 
 
 def render_headless(profile: HarnessProfile, values: dict[str, str], prompt: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from agentdyno.core.errors import UserError
 from agentdyno.core.records import Outcome, Session
 from agentdyno.sessions.checks import run_checks
 from agentdyno.sessions.closing import finalize, require_session
-from agentdyno.sessions.environment import render_headless
+from agentdyno.sessions.environment import below, render_headless
 from agentdyno.sessions.opening import Context, Opened, Wanted, open_session
 
 _STOP_TIMEOUT_S = 5.0
@@ -31,14 +31,15 @@ def start_session(
 ) -> Session:
     """Run one command as a session's harness, in `folder`, and return the finalized session.
 
-    Without a command the profile's headless one is run with the task card's prompt. `output` takes what it prints; by default
-    it has the terminal. With `own_group` it cannot be reached by the terminal's Ctrl-C. Interrupted at any point, the session
-    ends as aborted and the interruption goes on.
+    Without a command the profile's headless one is run with the task card's prompt. `output` takes what it prints; by
+    default it has the terminal. With `own_group` it cannot be reached by the terminal's Ctrl-C. Interrupted at any
+    point, the session ends as aborted and the interruption goes on.
     """
     opened = open_session(context, wanted)
     session_id = opened.session.session_id
     outcome: Outcome = "aborted"
     try:
+        _lay_in(opened.task_card.files, folder)
         arguments = list(command) or list(_headless(opened, folder))
         context.ledger.advance(session_id, "rendered", "launched", launched_at_us=context.clock_us())
         exit_code = _run(arguments, opened.env, context.environ, folder, output, own_group=own_group)
@@ -50,6 +51,16 @@ def start_session(
     finally:
         finalize(context.ledger, context.home, session_id, outcome, None, context.clock_us)
     return require_session(context.ledger, session_id)
+
+
+def _lay_in(files: Mapping[str, str], folder: Path) -> None:
+    """Write a task card's files. One that is there with another content is not overwritten: UserError."""
+    for name, text in files.items():
+        path = below(folder, name)
+        if path.exists() and path.read_text() != text:
+            raise UserError(f"{path} is there already, and is not the task card's", "move it away, or start elsewhere")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def _headless(opened: Opened, folder: Path) -> tuple[str, ...]:

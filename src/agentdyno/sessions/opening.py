@@ -71,8 +71,8 @@ class _Choice(NamedTuple):
 def open_session(context: Context, wanted: Wanted) -> Opened:
     """Take a new session to the step `rendered`.
 
-    Raises UserError, before anything is written, for what does not exist or does not fit. Whatever goes wrong after that,
-    Ctrl-C included, leaves the session finalized as aborted.
+    Raises UserError, before anything is written, for what does not exist or does not fit. Whatever goes wrong after
+    that, Ctrl-C included, leaves the session finalized as aborted.
     """
     choice = _choose(context, wanted)
     session = _new_session(context, wanted, choice)
@@ -145,7 +145,8 @@ def _choose(context: Context, wanted: Wanted) -> _Choice:
         raise UserError(
             f"the stand that is up does not serve provider {provider.name}", "`dyno down`, then `dyno up` again"
         )
-    declared = (*profile.command[:1], *profile.version_command[:1])
+    # The version command names the harness itself; the headless one may go through a shell.
+    declared = (*profile.version_command[:1], *profile.command[:1])
     program = wanted.program or (declared[0] if declared else None)
     if program is not None and shutil.which(program, path=context.environ.get("PATH")) is None:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -91,10 +92,18 @@ def _read_nvidia() -> tuple[str | None, str | None]:
 def read_harness(program: str | None, version_command: Sequence[str], environ: Mapping[str, str]) -> HarnessBinary:
     """The harness's resolved program, and the first line that its version command prints."""
     path = shutil.which(program, path=environ.get("PATH")) if program else None
-    if not version_command:
+    asked = shutil.which(version_command[0], path=environ.get("PATH")) if version_command else None
+    if asked is None:
         return HarnessBinary(path, None)
-    printed = _output_of(version_command, environ)
-    return HarnessBinary(path, printed.splitlines()[0][:200] if printed else None)
+    modified_ns = Path(asked).stat().st_mtime_ns
+    return HarnessBinary(path, _version(asked, modified_ns, tuple(version_command[1:]), environ.get("PATH")))
+
+
+@functools.lru_cache(maxsize=256)
+def _version(program: str, modified_ns: int, arguments: tuple[str, ...], path: str | None) -> str | None:
+    """What a program prints of its version. Asking may take a second: a program that did not change is asked once."""
+    printed = _output_of((program, *arguments), {**os.environ, **({"PATH": path} if path else {})})
+    return printed.splitlines()[0][:200] if printed else None
 
 
 def _output_of(command: Sequence[str], environ: Mapping[str, str]) -> str | None:

@@ -20,7 +20,7 @@ import structlog
 import yaml
 
 from agentdyno.collectors.spool import SpoolCollector
-from agentdyno.core.config import Config
+from agentdyno.core.config import Config, secrets_of
 from agentdyno.core.errors import GatewayFault, LedgerUnavailable, UserError
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.core.records import Provider
@@ -149,14 +149,15 @@ class Stand:
             raise UserError(f"a stand is up already{where}", "use it, or stop it with `dyno down`") from error
 
     def _servable(self) -> tuple[list[Provider], dict[str, str]]:
-        """The providers to serve, and those left out for want of a secret. A managed one is served when a variant uses it."""
+        """The providers to serve (a managed one when a variant uses it), and those left out for want of secrets."""
         used = {variant.provider for variant in self._config.variants.values()}
         served, missing = [], {}
         for provider in self._config.providers.values():
             if provider.managed is not None and provider.name not in used:
                 continue
-            if provider.api_key_env is not None and not self._environ.get(provider.api_key_env):
-                missing[provider.name] = provider.api_key_env
+            unset = [name for name in secrets_of(provider) if not self._environ.get(name)]
+            if unset:
+                missing[provider.name] = ", ".join(unset)
                 continue
             served.append(provider)
         return served, missing
@@ -182,7 +183,7 @@ class Stand:
         self._progress("starting the gateway")
         host, port = listeners[0].getsockname()[:2]
         listen_fd, warm_up_fd = (listener.fileno() for listener in listeners)
-        secrets = [name for provider in served if (name := provider.api_key_env) is not None]
+        secrets = [name for provider in served for name in secrets_of(provider)]
         arguments = [
             *("--ledger", str(self._home.ledger)),
             *("--spool", str(self._home.spool)),

@@ -1,7 +1,7 @@
 """The ledger: the database that every report is made from.
 
-One class over SQLAlchemy Core. Duplicates are decided by the database: a unique key and an insert that ignores or, where a
-later record knows more, replaces. What belongs together is committed together.
+One class over SQLAlchemy Core. Duplicates are decided by the database: a unique key and an insert that ignores or,
+where a later record knows more, replaces. What belongs together is committed together.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Ledger:
         names = {record: name for name, record in CONFIGURED.items()}
         with self.write() as connection:
             for entity in entities:
-                record = type(entity)
+                record: type = type(entity)
                 columns = ("digest", *column_names(record))
                 values = (digest(to_jsonable(entity)), *flattener(record)(entity))
                 connection.exec_driver_sql(_insert_or_ignore(names[record], columns), values)
@@ -240,8 +240,9 @@ class Ledger:
     ) -> Absorbed:
         """Write a batch of normalized requests, what could not be read, and the cursor: all or nothing.
 
-        A request that is known already is replaced only if more records speak for the new row, or always with `rebuild`.
-        Rows of sessions that are finalized are marked `late` when they are first written, and rebuild their rollups.
+        A request that is known already is replaced only if more records speak for the new row, or always with
+        `rebuild`. Rows of sessions that are finalized are marked `late` when they are first written, and rebuild their
+        rollups.
         """
         with self.write() as connection:
             finalized = self._finalized_among(connection, {r.session_id for r in requests if r.session_id is not None})

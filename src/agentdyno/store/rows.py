@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+from sqlalchemy.engine import RowMapping
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.ids import canonical_json
@@ -39,10 +41,11 @@ def flattener(record: type) -> Callable[[Any], tuple[Any, ...]]:
     return flatten
 
 
-def record_of(record: type[R], row: Mapping[str, Any]) -> R:
+def record_of(record: type[R], row: RowMapping) -> R:
     """A recorded entity from its row. Columns that the record does not have are left out."""
-    values = {name: row[name] for name in column_names(record)}
-    for spec in fields_of(record):
+    specs = fields_of(cast("type", record))
+    values = {spec.name: row[spec.name] for spec in specs}
+    for spec in specs:
         if spec.type is bool and values[spec.name] is not None:
             values[spec.name] = bool(values[spec.name])
     return record(**values)

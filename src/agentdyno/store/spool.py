@@ -1,9 +1,11 @@
 """The spool: append-only files of exchange records, written by a gateway and read by collectors.
 
     spool/<gateway id>/lock            held (flock) for as long as the gateway lives, kill -9 included
-    spool/<gateway id>/000001.jsonl    segments, one record a line; the raw archive from which every row can be made again
+    spool/<gateway id>/000001.jsonl    segments, one record a line; the raw archive from which every row can be made
+    again
 
-A line is appended by one `write` to the page cache: it survives the death of the process. A line without its newline is torn
+A line is appended by one `write` to the page cache: it survives the death of the process. A line without its newline
+is torn
 (the machine or the disk gave up in the middle) and is reported as such, never repaired.
 """
 
@@ -56,7 +58,8 @@ class SpoolWriter:
         self._encoder = msgspec.json.Encoder()
         self._backlog: list[bytes] = []
         spool.mkdir(parents=True, exist_ok=True)
-        # The folder appears under its name only when its lock is held: whoever sees it can tell whether its gateway lives.
+        # The folder appears under its name only when its lock is held: whoever sees it can tell whether its gateway
+        # lives.
         nascent = spool / f".{gateway_id}"
         nascent.mkdir()
         self._lock = os.open(nascent / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -79,7 +82,7 @@ class SpoolWriter:
         return len(self._backlog)
 
     def append(self, record: SpoolRecord) -> None:
-        """Write a record, after whatever waits. Raises SpoolFull when the disk takes no more; nothing is half-written."""
+        """Write a record, after whatever waits. Raises SpoolFull, with nothing half-written, when there is no room."""
         self.flush()
         self._write(self._encoder.encode(record) + b"\n")
 
@@ -145,8 +148,8 @@ def is_live(run: Path) -> bool:
 def read_lines(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: bool, limit_bytes: int) -> Iterator[Line]:
     """Lines of a run from a place on, about `limit_bytes` of them.
 
-    `ended` says that nobody writes the run any more: only then is a tail without newline given, as torn. In a segment that
-    has a successor such a tail is torn in any case.
+    `ended` says that nobody writes the run any more: only then is a tail without newline given, as torn. In a segment
+    that has a successor such a tail is torn in any case.
     """
     taken_bytes = 0
     while taken_bytes < limit_bytes and (path := _segment_path(run, segment)).exists():

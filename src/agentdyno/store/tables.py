@@ -1,8 +1,8 @@
 """SQLAlchemy tables, derived from the records.
 
-A configured entity is kept once per content: its table has the record's fields and `digest`, the digest of the whole, as key.
-Scalars become columns of their own; tuples, mappings and nested records become canonical JSON text. Times are integer UTC
-microseconds, because SQLite gives naive datetimes back.
+A configured entity is kept once per content: its table has the record's fields and `digest`, the digest of the whole,
+as key. Scalars become columns of their own; tuples, mappings and nested records become canonical JSON text. Times are
+integer UTC microseconds, because SQLite gives naive datetimes back.
 """
 
 from __future__ import annotations

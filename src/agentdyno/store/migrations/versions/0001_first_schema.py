@@ -133,6 +133,7 @@ def upgrade() -> None:
         sa.Column("commit", sa.Text(), autoincrement=False, nullable=True),
         sa.Column("stop_condition", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("timebox_s", sa.Double(), autoincrement=False, nullable=True),
+        sa.Column("files", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("checks", sa.Text(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_task_card")),
     )
