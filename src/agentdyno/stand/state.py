@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from pathlib import Path
 
 import msgspec
@@ -10,6 +12,8 @@ import psutil
 
 from agentdyno.core.errors import GatewayFault, UserError
 from agentdyno.stand.home import Home
+
+_POLL_S = 0.05
 
 
 class StandState(msgspec.Struct, frozen=True):
@@ -42,11 +46,18 @@ def running_stand(home: Home) -> StandState | None:
     """The stand that is up in this home, or None."""
     try:
         state = msgspec.json.decode(home.state.read_bytes(), type=StandState)
-        process = psutil.Process(state.pid)
-        alive = abs(process.create_time() - state.pid_started_at_s) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except (FileNotFoundError, msgspec.DecodeError, psutil.NoSuchProcess):
+    except (FileNotFoundError, msgspec.DecodeError):
         return None
-    return state if alive else None
+    return state if _is_alive(state) else None
+
+
+def _is_alive(state: StandState) -> bool:
+    """Whether the stand's process runs: the same one, and not only waiting for its parent to notice its end."""
+    try:
+        process = psutil.Process(state.pid)
+        return abs(process.create_time() - state.pid_started_at_s) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def require_stand(home: Home) -> StandState:
@@ -59,14 +70,14 @@ def require_stand(home: Home) -> StandState:
 
 def stop_stand(state: StandState, timeout_s: float = 30.0) -> None:
     """Ask a stand to end, and wait until it has. Raises GatewayFault when it does not."""
-    process = psutil.Process(state.pid)
-    process.terminate()
-    try:
-        process.wait(timeout_s)
-    except psutil.TimeoutExpired as error:
-        raise GatewayFault(
-            f"the stand (process {state.pid}) did not end within {timeout_s:.0f} s", "end it by `kill -9`"
-        ) from error
+    deadline = time.monotonic() + timeout_s
+    os.kill(state.pid, signal.SIGTERM)
+    while _is_alive(state):
+        if time.monotonic() > deadline:
+            raise GatewayFault(
+                f"the stand (process {state.pid}) did not end within {timeout_s:.0f} s", "end it by `kill -9`"
+            )
+        time.sleep(_POLL_S)
 
 
 def _shown(folder: Path) -> str:

@@ -109,10 +109,13 @@ def variant_faults(entity: Entity, registry: Registry) -> Iterator[Fault]:
 
 
 def task_card_faults(entity: Entity, _: Registry) -> Iterator[Fault]:
-    """A timebox that is no time, and checks that cannot be carried out."""
+    """A timebox that is no time, files that would lie elsewhere, checks that cannot be carried out."""
     card: TaskCard = entity.record
     if card.timebox_s is not None and card.timebox_s <= 0:
         yield entity.fault(("timebox_s",), f"is {card.timebox_s:g}; expected more than 0 seconds")
+    for path in card.files:
+        if not _stays_inside(path):
+            yield entity.fault(("files", path), "is not a path below the working folder")
     for position, check in enumerate(card.checks):
         yield from _check_faults(entity, ("checks", position), check)
 
