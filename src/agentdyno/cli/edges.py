@@ -33,10 +33,12 @@ def current_home() -> Home:
 @contextlib.contextmanager
 def open_ledger(home: Home) -> Iterator[Ledger]:
     """The ledger, with sessions closed whose time-to-live has ended: whoever looks next does it."""
+    from agentdyno.logs import configure_logging
     from agentdyno.sessions.closing import close_expired
     from agentdyno.store.ledger import Ledger
 
     ledger = Ledger.open(home.ledger)
+    configure_logging(home.log("sessions"))
     try:
         close_expired(ledger, home, now_us)
         yield ledger

@@ -24,9 +24,9 @@ def up(
     from agentdyno.sessions.project import find_project, load_project
     from agentdyno.stand.supervisor import Stand
 
-    configure_logging()
     config = load_project(find_project(Path.cwd()))
     home, gateway = current_home(), config.settings.gateway
+    configure_logging(home.log("stand"))
     address = (host or gateway.host, gateway.port if port is None else port)
     with Stand(home, config, *address, os.environ, lambda line: typer.echo(line, err=True)) as stand:
         for signum in (signal.SIGTERM, signal.SIGINT):

@@ -9,6 +9,8 @@ import os
 import socket
 from pathlib import Path
 
+from uvicorn.loops.auto import auto_loop_factory
+
 from agentdyno.gateway.server import GatewaySettings, serve
 from agentdyno.logs import configure_logging
 
@@ -29,7 +31,9 @@ def main() -> None:
     listener, warm_up_listener = (socket.socket(fileno=fd) for fd in (arguments.listen_fd, arguments.warm_up_fd))
     # LiteLLM prints to standard output, past the log and its redaction.
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        asyncio.run(serve(settings, listener, warm_up_listener))
+        # uvloop, where it is installed: LiteLLM's own command line serves on it too.
+        with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+            runner.run(serve(settings, listener, warm_up_listener))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ This module imports LiteLLM, which takes seconds: only the gateway process impor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException, UserAPIKeyAuth
 
@@ -18,7 +18,7 @@ from agentdyno.gateway.ingress import CURRENT, Exchange
 from agentdyno.gateway.litellm_config import model_group
 from agentdyno.store.spool import SpoolWriter
 
-log = structlog.get_logger("gateway")
+log = logging.getLogger(__name__)
 # What a client may put into a body to steer LiteLLM rather than the model.
 _WITHHELD_PARAMETERS = ("tags", "no-log", "num_retries", "fallbacks", "mock_response", "timeout", "api_base", "api_key")
 _REQUEST_ID_HEADERS = ("llm_provider-request-id", "llm_provider-x-request-id", "request-id", "x-request-id")
@@ -108,7 +108,7 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
         try:
             self._spool.append_or_hold(self._routed(kwargs, status, exchange))
         except Exception as error:  # noqa: BLE001 - the hook's edge: the request must go on, whatever LiteLLM reports
-            log.error("report_lost", error=type(error).__name__)  # noqa: TRY400 - a trace could quote content
+            log.error("report lost: %s", type(error).__name__)  # noqa: TRY400 - a trace could quote content
 
     def _routed(self, kwargs: dict[str, Any], status: str, exchange: Exchange | None) -> Routed:
         report: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}

@@ -19,7 +19,6 @@ from pathlib import Path
 from secrets import token_bytes, token_urlsafe
 from typing import NamedTuple
 
-import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -31,7 +30,6 @@ from agentdyno.gateway.warm_up import warm_up
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.spool import SpoolWriter
 
-log = structlog.get_logger("gateway")
 _GRACE_S = 10
 # The only one of LiteLLM's own request hooks that is about correctness; the others cost 5% and limit what we do not
 # use.

@@ -9,6 +9,7 @@ from agentdyno.collectors.spool import SpoolCollector
 from agentdyno.core.errors import UserError
 from agentdyno.core.records import Outcome, Phase, Session
 from agentdyno.sessions.environment import remove_files
+from agentdyno.sessions.steps import log_step, take_step
 from agentdyno.stand.home import Home
 from agentdyno.store.ledger import Ledger
 
@@ -48,6 +49,7 @@ def finalize(
     drain(SpoolCollector(home.spool, ledger, clock_us), session_id, drain_timeout_s)
     _to_collected(ledger, session, outcome)
     ledger.close_session(session_id, outcome, clock_us(), notes)
+    log_step(session_id, "finalized")
     remove_files(home.session(session_id))
     return require_session(ledger, session_id)
 
@@ -78,10 +80,10 @@ def _to_collected(ledger: Ledger, session: Session, outcome: Outcome) -> None:
     if phase == "rendered":
         requests = ledger.requests(session.session_id)
         launched_at_us = min((request.started_at_us for request in requests), default=None)
-        ledger.advance(session.session_id, "rendered", "launched", launched_at_us=launched_at_us)
+        take_step(ledger, session.session_id, "rendered", "launched", launched_at_us=launched_at_us)
         phase = "launched"
     if phase != "collected":
-        ledger.advance(session.session_id, phase, "collected", outcome=outcome)
+        take_step(ledger, session.session_id, phase, "collected", outcome=outcome)
 
 
 def close_expired(ledger: Ledger, home: Home, clock_us: Callable[[], int]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from agentdyno.sessions.checks import run_checks
 from agentdyno.sessions.closing import finalize, require_session
 from agentdyno.sessions.environment import below, render_headless
 from agentdyno.sessions.opening import Context, Opened, Wanted, open_session
+from agentdyno.sessions.steps import take_step
 
 _STOP_TIMEOUT_S = 5.0
 
@@ -41,7 +42,7 @@ def start_session(
     try:
         _lay_in(opened.task_card.files, folder)
         arguments = list(command) or list(_headless(opened, folder))
-        context.ledger.advance(session_id, "rendered", "launched", launched_at_us=context.clock_us())
+        take_step(context.ledger, session_id, "rendered", "launched", launched_at_us=context.clock_us())
         exit_code = _run(arguments, opened.env, context.environ, folder, output, own_group=own_group)
         result = run_checks(opened.task_card.checks, folder)
         context.ledger.note_result(

@@ -16,6 +16,7 @@ from agentdyno.core.records import Credential, HarnessProfile, Provider, Session
 from agentdyno.sessions.closing import finalize
 from agentdyno.sessions.environment import render_environment, template_values, write_files
 from agentdyno.sessions.repository import RepositoryFacts, read_repository
+from agentdyno.sessions.steps import log_step, take_step
 from agentdyno.stand.home import Home
 from agentdyno.stand.inventory import read_harness, read_machine, read_versions
 from agentdyno.stand.state import StandState
@@ -81,12 +82,13 @@ def open_session(context: Context, wanted: Wanted) -> Opened:
         context.ledger.remember([context.config.experiment(wanted.experiment)])
     require_next("chosen", session.phase)
     context.ledger.add_session(session)
+    log_step(session.session_id, session.phase)
     try:
         key = issue_key(context, session)
-        context.ledger.advance(session.session_id, "created", "credentialed")
+        take_step(context.ledger, session.session_id, "created", "credentialed")
         _record_facts(context, session, choice)
         env, values = _render(context, session, choice, key)
-        context.ledger.advance(session.session_id, "recorded", "rendered")
+        take_step(context.ledger, session.session_id, "recorded", "rendered")
     except BaseException:
         finalize(context.ledger, context.home, session.session_id, "aborted", None, context.clock_us)
         raise
@@ -178,7 +180,8 @@ def _new_session(context: Context, wanted: Wanted, choice: _Choice) -> Session:
 def _record_facts(context: Context, session: Session, choice: _Choice) -> None:
     harness = read_harness(choice.program, choice.profile.version_command, context.environ)
     repository = choice.repository
-    context.ledger.advance(
+    take_step(
+        context.ledger,
         session.session_id,
         "credentialed",
         "recorded",

@@ -22,10 +22,9 @@ class Home:
         """The raw archive."""
         return self.folder / "spool"
 
-    @property
-    def logs(self) -> Path:
-        """Logs of the gateway and of managed providers."""
-        return self.folder / "logs"
+    def log(self, name: str) -> Path:
+        """A log file: of the stand, the sessions, the gateway, a managed provider."""
+        return self.folder / "logs" / f"{name}.log"
 
     @property
     def state(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import http.client
+import logging
 import os
 import socket
 import threading
@@ -16,7 +17,6 @@ from types import TracebackType
 from typing import Self
 
 import psutil
-import structlog
 import yaml
 
 from agentdyno.collectors.spool import SpoolCollector
@@ -31,7 +31,7 @@ from agentdyno.stand.home import Home
 from agentdyno.stand.state import StandState, running_stand, write_state
 from agentdyno.store.ledger import Ledger
 
-log = structlog.get_logger("stand")
+log = logging.getLogger(__name__)
 _PROVIDER_TIMEOUT_S = 60
 _GATEWAY_TIMEOUT_S = 120
 _COLLECT_EVERY_S = 0.25
@@ -170,7 +170,7 @@ class Stand:
             f"provider {provider.name}",
             f"agentdyno.providers.{provider.managed}",
             ["--port", "0", "--port-file", str(port_file), "--die-with-parent"],
-            self._home.logs / f"{provider.name}.log",
+            self._home.log(provider.name),
             self._environ,
         )
         self._children.append(child)
@@ -193,7 +193,7 @@ class Stand:
             *("--warm-up-fd", str(warm_up_fd)),
             *(argument for name in secrets for argument in ("--secret-env", name)),
         ]
-        log_file = self._home.logs / "gateway.log"
+        log_file = self._home.log("gateway")
         child = Child("the gateway", "agentdyno.gateway", arguments, log_file, self._environ, (listen_fd, warm_up_fd))
         self._children.append(child)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -213,7 +213,7 @@ class Stand:
             except LedgerUnavailable as error:
                 # The spool keeps everything meanwhile: try again until the ledger is back.
                 if reachable:
-                    log.warning("ledger_unavailable", reason=str(error))
+                    log.warning("the ledger is unavailable: %s", error)
                 reachable = False
             for child in self._children:
                 if child.exit_code is not None:

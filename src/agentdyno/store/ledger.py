@@ -94,7 +94,8 @@ class Ledger:
 
         Raises LedgerNewer for a schema that this version does not know, LedgerUnavailable when it cannot be opened.
         """
-        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_TIMEOUT_S})
+        url = sa.URL.create("sqlite", database=str(path))
+        engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin)
         ledger = cls(engine)
@@ -240,8 +241,8 @@ class Ledger:
     ) -> Absorbed:
         """Write a batch of normalized requests, what could not be read, and the cursor: all or nothing.
 
-        A request that is known already is replaced only if more records speak for the new row, or always with
-        `rebuild`. Rows of sessions that are finalized are marked `late` when they are first written, and rebuild their
+        A request that is known already is replaced only if more records speak for the new row or, with `rebuild`, not
+        fewer. Rows of sessions that are finalized are marked `late` when they are first written, and rebuild their
         rollups.
         """
         with self.write() as connection:
@@ -350,8 +351,8 @@ def _upsert_request(*, rebuild: bool) -> str:
     columns = column_names(Request)
     # `late` says when a row first came: a later record of the same request does not change that.
     changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in ("request_key", "late"))
-    condition = "" if rebuild else " WHERE excluded.records > request.records"
-    return f"{_insert('request', columns)} ON CONFLICT (request_key) DO UPDATE SET {changes}{condition}"
+    known_less = "request.records <= excluded.records" if rebuild else "request.records < excluded.records"
+    return f"{_insert('request', columns)} ON CONFLICT (request_key) DO UPDATE SET {changes} WHERE {known_less}"
 
 
 _CREDENTIAL_SCOPE = """

@@ -1,19 +1,19 @@
 """The spool: append-only files of exchange records, written by a gateway and read by collectors.
 
     spool/<gateway id>/lock            held (flock) for as long as the gateway lives, kill -9 included
-    spool/<gateway id>/000001.jsonl    segments, one record a line; the raw archive from which every row can be made
-    again
+    spool/<gateway id>/000001.jsonl    segments, one record a line; the raw archive of which every row can be made again
 
 A line is appended by one `write` to the page cache: it survives the death of the process. A line without its newline
-is torn
-(the machine or the disk gave up in the middle) and is reported as such, never repaired.
+is torn (the machine or the disk gave up in the middle) and is reported as such, never repaired.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +24,11 @@ from agentdyno.core.errors import SpoolFull
 from agentdyno.core.exchange import SpoolRecord
 
 SEGMENT_BYTES = 64 * 1024 * 1024
+_BLOCK_BYTES = 256 * 1024
 _LOCK = "lock"
-_OUT_OF_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_REFUSED_BY_THE_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
+)
 
 
 class Line(NamedTuple):
@@ -47,8 +50,21 @@ def _segment_path(run: Path, segment: int) -> Path:
     return run / f"{segment:06d}.jsonl"
 
 
+@contextlib.contextmanager
+def _refusals_named(run: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSED_BY_THE_DISK:
+            raise
+        raise SpoolFull(f"the spool {run} cannot be written: {error.strerror}", "free some disk") from error
+
+
 class SpoolWriter:
-    """The one writer of a gateway run's segments. Not for use by several threads."""
+    """The one writer of a gateway run's segments. Not for use by several threads.
+
+    Raises SpoolFull from the start when there is no room even for an empty run.
+    """
 
     def __init__(self, spool: Path, gateway_id: str, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.gateway_id = gateway_id
@@ -56,18 +72,19 @@ class SpoolWriter:
         self._segment_bytes = segment_bytes
         self._segment = 0
         self._encoder = msgspec.json.Encoder()
-        self._backlog: list[bytes] = []
-        spool.mkdir(parents=True, exist_ok=True)
-        # The folder appears under its name only when its lock is held: whoever sees it can tell whether its gateway
-        # lives.
-        nascent = spool / f".{gateway_id}"
-        nascent.mkdir()
+        self._backlog: deque[bytes] = deque()
+        self._lock = self._file = -1
+        self._size_bytes = 0
+        with _refusals_named(self._run):
+            self._appear(spool / f".{gateway_id}")
+            self._next_segment()
+
+    def _appear(self, nascent: Path) -> None:
+        """Make the run's folder; it gets its name only when locked, so that who sees it can tell if its gateway lives."""
+        nascent.mkdir(parents=True)
         self._lock = os.open(nascent / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         nascent.rename(self._run)
-        self._file = -1
-        self._size_bytes = 0
-        self._next_segment()
 
     def _next_segment(self) -> None:
         path = _segment_path(self._run, self._segment + 1)
@@ -98,28 +115,24 @@ class SpoolWriter:
         """Write what waits, in order. Raises SpoolFull."""
         while self._backlog:
             self._write(self._backlog[0])
-            del self._backlog[0]
+            self._backlog.popleft()
 
     def _write(self, line: bytes) -> None:
-        try:
+        with _refusals_named(self._run):
             if self._size_bytes and self._size_bytes + len(line) > self._segment_bytes:
                 self._next_segment()
             written = os.write(self._file, line)
-        except OSError as error:
-            if error.errno in _OUT_OF_ROOM:
-                raise SpoolFull(
-                    f"the spool {self._run} cannot be written: {error.strerror}", "free some disk"
-                ) from error
-            raise
-        if written < len(line):
-            os.ftruncate(self._file, self._size_bytes)
-            raise SpoolFull(f"the disk under the spool {self._run} is full", "free some disk")
+            if written < len(line):
+                os.ftruncate(self._file, self._size_bytes)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size_bytes += written
 
     def close(self) -> None:
-        """Close the segment and give up the lock: from now on the run counts as ended."""
-        os.close(self._file)
-        os.close(self._lock)
+        """Close the segment and give up the lock: from now on the run counts as ended, and every write fails."""
+        file, lock = self._file, self._lock
+        self._file = self._lock = -1  # so that a late write cannot land in another file of the same number
+        os.close(file)
+        os.close(lock)
 
 
 def runs(spool: Path) -> tuple[Path, ...]:
@@ -146,27 +159,43 @@ def is_live(run: Path) -> bool:
 
 
 def read_lines(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: bool, limit_bytes: int) -> Iterator[Line]:
-    """Lines of a run from a place on, about `limit_bytes` of them.
+    """Lines of a run from a place on, about `limit_bytes` of them. Segments that are gone are passed over.
 
     `ended` says that nobody writes the run any more: only then is a tail without newline given, as torn. In a segment
     that has a successor such a tail is torn in any case.
     """
     taken_bytes = 0
-    while taken_bytes < limit_bytes and (path := _segment_path(run, segment)).exists():
-        has_successor = _segment_path(run, segment + 1).exists()
-        with path.open("rb") as file:
-            file.seek(offset_bytes)
-            for data in file:
-                if data.endswith(b"\n"):
-                    yield Line(segment, offset_bytes, data[:-1])
-                elif has_successor or ended:
-                    yield Line(segment, offset_bytes, data, torn=True)
-                else:
-                    return
-                offset_bytes += len(data)
-                taken_bytes += len(data)
-                if taken_bytes >= limit_bytes:
-                    return
-        if not has_successor:
-            return
-        segment, offset_bytes = segment + 1, 0
+    numbers = _segments(run)
+    for number in numbers:
+        if number < segment:
+            continue
+        start_bytes = offset_bytes if number == segment else 0
+        for line in read_segment(run, number, start_bytes, complete=ended or number < numbers[-1]):
+            yield line
+            taken_bytes += line.end_bytes - line.offset_bytes
+            if taken_bytes >= limit_bytes:
+                return
+
+
+def _segments(run: Path) -> list[int]:
+    return sorted(int(path.stem) for path in run.glob("*.jsonl") if path.stem.isdecimal())
+
+
+def read_segment(run: Path, segment: int, offset_bytes: int = 0, *, complete: bool) -> Iterator[Line]:
+    """Lines of one segment from an offset on. A tail without newline is torn if the segment is complete, else left."""
+    with _segment_path(run, segment).open("rb") as file:
+        # Each block is one read, and its unfinished end is read again with the next: a writer may take a half-written
+        # line back and write another in its place, and a line must not be glued together from both.
+        size_bytes = _BLOCK_BYTES
+        while block := os.pread(file.fileno(), size_bytes, offset_bytes):
+            whole, newline, tail = block.rpartition(b"\n")
+            if newline:
+                for data in whole.split(b"\n"):
+                    yield (line := Line(segment, offset_bytes, data))
+                    offset_bytes = line.end_bytes
+            elif len(block) == size_bytes:
+                size_bytes *= 2  # a line longer than the block
+            else:
+                if complete:
+                    yield Line(segment, offset_bytes, tail, torn=True)
+                return
