@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 DYNO = Path(sys.executable).with_name("dyno")
 HARNESSES = REPOSITORY / ".harnesses" / "bin"
 START_TIMEOUT_S = 120
+TIMEOUT_S = 120.0
 
 
 class Project:
@@ -55,7 +56,7 @@ class Project:
         )
 
     def run(
-        self, *arguments: str, folder: Path | None = None, timeout_s: float = 120, **extra: str
+        self, *arguments: str, folder: Path | None = None, timeout_s: float = TIMEOUT_S, **extra: str
     ) -> subprocess.CompletedProcess[str]:
         """`dyno …` to its end, whatever its exit code; keywords are environment variables."""
         with self.start(*arguments, folder=folder, **extra) as process:
@@ -64,7 +65,7 @@ class Project:
 
     def dyno(self, *arguments: str, folder: Path | None = None, **extra: str) -> str:
         """What `dyno …` prints; its exit code must be 0."""
-        done = self.run(*arguments, folder=folder, **extra)
+        done = self.run(*arguments, folder=folder, timeout_s=TIMEOUT_S, **extra)
         assert done.returncode == 0, f"dyno {' '.join(arguments)} → {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -87,7 +88,7 @@ class StandProcess:
         self._environ = environ
 
     def __enter__(self) -> StandProcess:
-        self.process = self.project.start("up", "--port", "0", **self._environ)
+        self.process = self.project.start("up", "--port", "0", folder=None, **self._environ)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not (self.project.home / "stand.json").exists():
             assert self.process.poll() is None, self.process.communicate()

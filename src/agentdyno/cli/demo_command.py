@@ -113,15 +113,15 @@ def _print_machine(result: DemoResult) -> None:
 
 
 def _print_people(console: Console, result: DemoResult, folder: Path) -> None:
-    from agentdyno.reporting.terminal import number, render_variant_table
+    from agentdyno.reporting.terminal import render_variant_table
+    from agentdyno.reporting.wording import number, plural
 
     console.print(render_variant_table(result.table))
     session = result.tool_session
     tokens = sum(request.output_tokens or 0 for request in result.tool_requests)
     console.print(
-        f"{session.harness_profile} ({session.harness_version}) on {session.task_card}: "
-        f"{len(result.tool_requests)} requests, {number(tokens)} output tokens, "
-        f"{session.checks_passed} of {session.checks_total} checks passed"
+        f"{session.harness_profile} on {session.task_card}: {plural(len(result.tool_requests), 'request')}, "
+        f"{number(tokens)} output tokens, {session.checks_passed} of {plural(session.checks_total or 0, 'check')} held"
     )
     console.print(f"\nledger  {result.home.ledger}\nspool   {result.home.spool}\nproject {result.project}")
     console.print(

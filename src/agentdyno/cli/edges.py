@@ -48,10 +48,11 @@ def open_ledger(home: Home) -> Iterator[Ledger]:
 
 @contextlib.contextmanager
 def session_context() -> Iterator[Context]:
-    """Everything that opening a session needs; the stand must be up."""
+    """Everything that opening a session needs; the stand must be up. While this lasts, interruptions are held."""
     import os
     from secrets import token_bytes
 
+    from agentdyno.sessions.interruption import held_interruptions
     from agentdyno.sessions.opening import Context
     from agentdyno.sessions.project import find_project, load_project
     from agentdyno.stand.state import require_stand
@@ -59,5 +60,5 @@ def session_context() -> Iterator[Context]:
     config = load_project(find_project(Path.cwd()))
     home = current_home()
     stand = require_stand(home)
-    with open_ledger(home) as ledger:
-        yield Context(config, ledger, home, stand, os.environ, now_us, token_bytes)
+    with open_ledger(home) as ledger, held_interruptions() as interruptions:
+        yield Context(config, ledger, home, stand, os.environ, now_us, token_bytes, interruptions)

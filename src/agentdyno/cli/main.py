@@ -47,15 +47,16 @@ def build_app() -> typer.Typer:
 def run() -> None:
     """Entry point: a mistake of the person is one line and exit code 2, one of ours exit code 1."""
     from agentdyno.core.errors import DynoError
+    from agentdyno.sessions.interruption import Interrupted
 
     try:
         build_app()()
     except DynoError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
+    except Interrupted as interrupted:
+        sys.stderr.write("; ".join([str(interrupted), *getattr(interrupted, "__notes__", ())]) + "\n")
+        sys.exit(128 + interrupted.signum)
     except Exception as error:  # noqa: BLE001 - the edge: one line for people, the trace for those who ask
         from agentdyno.cli.faults import report_fault
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from agentdyno.cli.edges import current_home, now_us, open_ledger, session_context
-from agentdyno.cli.printing import Json, moment, people_console, print_json
+from agentdyno.cli.printing import Json, people_console, print_json
 
 if TYPE_CHECKING:
-    from agentdyno.core.records import Request, Session
+    from agentdyno.core.records import Session
+    from agentdyno.store.ledger import Ledger
+    from agentdyno.store.queries import SessionTotals
 
 session_app = typer.Typer(help="Open, look at and close sessions.", no_args_is_help=True)
 
@@ -35,11 +39,12 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Open a session and print, once, what points the harness at the gateway."""
-    from agentdyno.sessions.opening import Wanted, open_session
+    from agentdyno.sessions.opening import Wanted, aborted_on_failure, open_session
 
-    with session_context() as context:
+    with session_context() as context, _private_file(env_file):
         opened = open_session(context, Wanted(variant, task_card, experiment, label, repo))
-    _hand_over(opened.session.session_id, opened.session.expires_at_us, opened.env, env_file, as_json=as_json)
+        with aborted_on_failure(context, opened.session.session_id):
+            _hand_over(opened.session, opened.env, env_file, as_json=as_json)
 
 
 @session_app.command()
@@ -52,18 +57,22 @@ def start(
     experiment: ExperimentName = None,
     label: Label = None,
     repo: Repo = Path(),
-    as_json: Json = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; what the command prints then goes to standard error.")
+    ] = False,
 ) -> None:
     """Do it all around one command: open, run, check, collect, finalize. Ends with the command's exit code."""
-    from agentdyno.sessions.launching import start_session
+    import sys
+
+    from agentdyno.sessions.launching import Launch, start_session
     from agentdyno.sessions.opening import Wanted
 
     wanted = Wanted(variant, task_card, experiment, label, repo, program=command[0] if command else None)
+    launch = Launch(Path.cwd(), output=sys.stderr.buffer if as_json else None)
     with session_context() as context:
-        session = start_session(context, wanted, command or (), folder=Path.cwd())
-        _print_session(context.ledger, session, with_requests=False, as_json=as_json, to_stderr=not as_json)
-    exit_code = session.command_exit_code or 0
-    raise typer.Exit(exit_code if exit_code >= 0 else 128 - exit_code)
+        ended = start_session(context, wanted, command or (), launch, opened=_say_opened, waiting=_say_waiting())
+        _print_end(context.ledger, ended.session, as_json=as_json, to_stderr=True)
+    raise typer.Exit(ended.exit_code if ended.exit_code >= 0 else 128 - ended.exit_code)
 
 
 @session_app.command()
@@ -82,8 +91,8 @@ def env(
         raise UserError("a session's key is shown once and kept nowhere", "issue a new one: --rotate")
     with session_context() as context:
         session = require_session(context.ledger, session_id)
-        rendered = rotate_key(context, session)
-    _hand_over(session_id, session.expires_at_us, rendered, env_file, as_json=as_json)
+        with _private_file(env_file):
+            _hand_over(session, rotate_key(context, session), env_file, as_json=as_json)
 
 
 @session_app.command("list")
@@ -94,30 +103,19 @@ def list_sessions(
 ) -> None:
     """List sessions, oldest first."""
     from agentdyno.core.jsonable import to_jsonable
+    from agentdyno.reporting.session_page import render_sessions
     from agentdyno.store.queries import session_totals, sessions
 
     with open_ledger(current_home()) as ledger:
+        require_experiment(ledger, experiment)
         found = sessions(ledger, experiment=experiment, only_open=only_open)
         totals = session_totals(ledger, [session.session_id for session in found])
     if as_json:
         print_json([to_jsonable(session) for session in found])
-        return
-    from rich.table import Table
-
-    table = Table("session", "variant", "task card", "state", "began", "requests", "right", "label")
-    for session in found:
-        total = totals.get(session.session_id)
-        table.add_row(
-            session.session_id,
-            session.variant,
-            session.task_card,
-            session.outcome or session.phase,
-            moment(session.created_at_us),
-            str(total.requests if total else 0),
-            _right(session),
-            session.label or "",
-        )
-    people_console().print(table)
+    elif found:
+        people_console().print(render_sessions(found, totals))
+    else:
+        typer.echo("no session is open" if only_open else "there is no session yet; `dyno session create` opens one")
 
 
 @session_app.command()
@@ -127,11 +125,22 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a session: what was recorded of it, and its requests."""
+    from agentdyno.core.jsonable import to_jsonable
+    from agentdyno.reporting.session_page import render_requests, render_session
     from agentdyno.sessions.closing import require_session
 
     with open_ledger(current_home()) as ledger:
         session = require_session(ledger, session_id)
-        _print_session(ledger, session, with_requests=with_requests, as_json=as_json)
+        totals = _totals(ledger, session)
+        requests = ledger.requests(session.session_id) if with_requests else ()
+    if as_json:
+        requested = {"requests": [to_jsonable(request) for request in requests]} if with_requests else {}
+        print_json({**_document(session, totals), **requested})
+        return
+    console = people_console()
+    console.print(render_session(session, totals))
+    if with_requests:
+        console.print(render_requests(requests))
 
 
 @session_app.command()
@@ -145,99 +154,116 @@ def finalize(
 ) -> None:
     """Close a session: revoke its key, wait for what is in flight, collect, roll up."""
     from agentdyno.sessions.closing import finalize as close
+    from agentdyno.sessions.closing import require_session
+    from agentdyno.sessions.interruption import held_interruptions
 
     home = current_home()
-    with open_ledger(home) as ledger:
-        session = close(ledger, home, session_id, outcome, notes, now_us)
-        _print_session(ledger, session, with_requests=False, as_json=as_json)
-    if session.outcome != outcome:
+    with open_ledger(home) as ledger, held_interruptions() as interruptions:
+        before = require_session(ledger, session_id)
+        session = close(
+            *(ledger, home, session_id, outcome, notes, now_us),
+            given_up=interruptions.more(),
+            waiting=_say_waiting(),
+        )
+        _print_end(ledger, session, as_json=as_json)
+    if before.ended_at_us is not None:
         typer.echo(f"it was finalized as {session.outcome} before; nothing was changed", err=True)
 
 
-def _hand_over(
-    session_id: str, expires_at_us: int, env: dict[str, str], env_file: Path | None, *, as_json: bool
-) -> None:
-    """Give the rendered environment to the person: the only time that its key is seen."""
-    from agentdyno.core.templates import dotenv, shell_snippet
+def require_experiment(ledger: Ledger, experiment: str | None) -> None:
+    """Raise UserError for an experiment that no session belongs to."""
+    from agentdyno.core.errors import UserError
+    from agentdyno.core.names import suggestion
+    from agentdyno.store.queries import experiment_names
 
-    if env_file is not None:
-        _write_private(env_file, dotenv(env))
-    if as_json:
-        document: dict[str, Any] = {"session_id": session_id, "expires_at_us": expires_at_us}
-        print_json({**document, "env_file": str(env_file)} if env_file else {**document, "env": env})
+    if experiment is not None and experiment not in (known := experiment_names(ledger)):
+        raise UserError(f'no session belongs to experiment "{experiment}"', suggestion(experiment, known))
+
+
+@contextlib.contextmanager
+def _private_file(path: Path | None) -> Iterator[None]:
+    """A file that only its owner may read, made before there is a key; a new one goes again if none was issued."""
+    if path is None:
+        yield
         return
-    typer.echo(f"session {session_id}, until {moment(expires_at_us)}", err=True)
-    if env_file is None:
-        typer.echo(shell_snippet(env), nl=False)
-    typer.echo(f"then: dyno session finalize {session_id} --outcome completed", err=True)
+    is_new = not path.exists()
+    with _fault_of(path):
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read."""
+@contextlib.contextmanager
+def _fault_of(path: Path) -> Iterator[None]:
     from agentdyno.core.errors import UserError
 
     try:
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-        path.write_text(text)
+        yield
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}", "name another file") from error
 
 
-def _right(session: Session) -> str:
-    return f"{session.checks_passed}/{session.checks_total}" if session.checks_total is not None else "–"
+def _hand_over(session: Session, env: dict[str, str], env_file: Path | None, *, as_json: bool) -> None:
+    """Give the rendered environment to the person: the only time that its key is seen."""
+    from agentdyno.core.templates import dotenv, shell_snippet
+    from agentdyno.reporting.wording import moment
+
+    if env_file is not None:
+        with _fault_of(env_file):
+            env_file.write_text(dotenv(env))
+    if as_json:
+        document: dict[str, Any] = {"session_id": session.session_id, "expires_at_us": session.expires_at_us}
+        print_json({**document, "env_file": str(env_file)} if env_file else {**document, "env": env})
+        return
+    typer.echo(f"session {session.session_id}, until {moment(session.expires_at_us)}", err=True)
+    if env_file is None:
+        typer.echo(shell_snippet(env), nl=False)
+    typer.echo(f"then: dyno session finalize {session.session_id} --outcome completed", err=True)
 
 
-def _print_session(
-    ledger: Any, session: Session, *, with_requests: bool, as_json: bool, to_stderr: bool = False
-) -> None:
-    from agentdyno.core.jsonable import to_jsonable
+def _say_opened(session: Session) -> None:
+    typer.echo(f"session {session.session_id}", err=True)
+
+
+def _say_waiting() -> Callable[[int], None]:
+    """What says, once, that requests are waited for."""
+    said = False
+
+    def say(in_flight: int) -> None:
+        from agentdyno.reporting.wording import plural
+
+        nonlocal said
+        if not said:
+            said = True
+            typer.echo(f"waiting for {plural(in_flight, 'request')} in flight; Ctrl-C ends the wait", err=True)
+
+    return say
+
+
+def _totals(ledger: Ledger, session: Session) -> SessionTotals | None:
     from agentdyno.store.queries import session_totals
 
-    requests = ledger.requests(session.session_id) if with_requests else ()
-    totals = session_totals(ledger, [session.session_id]).get(session.session_id)
+    return session_totals(ledger, [session.session_id]).get(session.session_id)
+
+
+def _document(session: Session, totals: SessionTotals | None) -> dict[str, Any]:
+    from agentdyno.core.jsonable import to_jsonable
+
+    return {"session": to_jsonable(session), "totals": totals._asdict() if totals is not None else None}
+
+
+def _print_end(ledger: Ledger, session: Session, *, as_json: bool, to_stderr: bool = False) -> None:
+    """What became of a session: a line for people, the whole of it for machines."""
+    from agentdyno.reporting.session_page import session_line
+
+    totals = _totals(ledger, session)
     if as_json:
-        document = {"session": to_jsonable(session), "totals": totals._asdict() if totals else None}
-        if with_requests:
-            document["requests"] = [to_jsonable(request) for request in requests]
-        print_json(document)
+        print_json(_document(session, totals))
         return
-    from rich.table import Table
-
-    console = people_console(stderr=to_stderr)
-    facts = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in to_jsonable(session).items():
-        if value is not None:
-            facts.add_row(name.removesuffix("_at_us"), moment(value) if name.endswith("_at_us") else str(value))
-    if totals is not None:
-        facts.add_row("requests", f"{totals.requests}, {totals.ok} of them ok")
-        facts.add_row("tokens in / out", f"{_or_dash(totals.input_tokens)} / {_or_dash(totals.output_tokens)}")
-    else:
-        facts.add_row("requests", "0")
-    console.print(facts)
-    if with_requests:
-        console.print(_request_table(requests))
-
-
-def _request_table(requests: tuple[Request, ...]) -> Any:
-    from rich.table import Table
-
-    table = Table("came in", "surface", "model", "status", "latency ms", "ttft ms", "in", "out", "source", "error")
-    for request in requests:
-        table.add_row(
-            moment(request.started_at_us),
-            request.surface or request.path,
-            request.model_requested or "–",
-            request.status + (" (late)" if request.late else ""),
-            _or_dash(request.latency_ms),
-            _or_dash(request.ttft_ms),
-            _or_dash(request.input_tokens),
-            _or_dash(request.output_tokens),
-            request.usage_source or "–",
-            request.error_class or "",
-        )
-    return table
-
-
-def _or_dash(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f}".removesuffix(".0")
+    typer.echo(session_line(session, totals), err=to_stderr)
+    typer.echo(f"more: dyno session show {session.session_id} --requests", err=True)

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from agentdyno.cli.edges import current_home, now_us, open_ledger
-from agentdyno.cli.printing import Json, moment, people_console, print_json
+from agentdyno.cli.printing import Json, people_console, print_json
 
 
 def up(
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on; loopback by default.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = None,
 ) -> None:
     """Start the stand: managed providers, the gateway, a collector. Ends with Ctrl-C or `dyno down`."""
     import os
@@ -28,6 +30,7 @@ def up(
     home, gateway = current_home(), config.settings.gateway
     configure_logging(home.log("stand"))
     address = (host or gateway.host, gateway.port if port is None else port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until it is up, both end it like Ctrl-C
     with Stand(home, config, *address, os.environ, lambda line: typer.echo(line, err=True)) as stand:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: stand.request_stop())
@@ -43,6 +46,7 @@ def status(as_json: Json = False) -> None:
     import msgspec
 
     from agentdyno.core.jsonable import to_jsonable
+    from agentdyno.reporting.wording import moment
     from agentdyno.stand.state import running_stand
 
     home = current_home()
@@ -65,7 +69,7 @@ def down() -> None:
 
     state = running_stand(current_home())
     if state is None:
-        typer.echo("the stand is not up")
+        typer.echo("the stand is not up; there is nothing to stop")
         return
     stop_stand(state)
     typer.echo("the stand is down")
@@ -93,18 +97,15 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Show what each variant did, side by side. It describes; it draws no conclusion."""
-    from agentdyno.core.errors import UserError
+    from agentdyno.cli.session_commands import require_experiment
     from agentdyno.core.jsonable import to_jsonable
+    from agentdyno.reporting.terminal import render_variant_table
     from agentdyno.reporting.variants import variant_table
 
     with open_ledger(current_home()) as ledger:
+        require_experiment(ledger, experiment)
         table = variant_table(ledger, experiment)
     if as_json:
         print_json(to_jsonable(table))
-        return
-    if not table.variants and not table.open_sessions:
-        raise UserError(f"no session of {experiment or 'any experiment'} is finalized", "`dyno session list` shows all")
-
-    from agentdyno.reporting.terminal import render_variant_table
-
-    people_console().print(render_variant_table(table))
+    else:
+        people_console().print(render_variant_table(table))

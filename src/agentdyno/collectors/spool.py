@@ -1,12 +1,15 @@
 """From the spool to the ledger: fold the records of each request, normalize, absorb.
 
-Collecting is idempotent: a row is a pure function of its request's records, the ledger decides what is new, and a
-batch is committed with its cursor. The cursor never passes a request that still waits for a record, so a collector
-that dies loses nothing: the next one reads those records again.
+Collecting is idempotent: a row is a pure function of its request's records so far, the ledger decides what is new, and
+a batch is committed with its cursor. The cursor never passes a request that still waits for a record, so a collector
+that dies loses nothing: the next one reads those records again. One that begins in the midst of a request, or hears of
+it when nobody waited any more, reads its earlier records too: more records always make the better row.
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,10 +23,13 @@ from agentdyno.core.ids import digest_bytes
 from agentdyno.core.normalize import Evidence, normalize
 from agentdyno.core.records import Request, SpoolCursor, UnreadableRecord
 from agentdyno.store.ledger import Ledger
-from agentdyno.store.spool import Line, is_live, read_lines, runs
+from agentdyno.store.spool import Line, is_live, lines_mentioning, read_lines, runs
 
 _BATCH_BYTES = 8 * 1024 * 1024
-_SETTLED_KEPT = 4096
+_SETTLED_KEPT = 256
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_QUOTED = re.compile(r"'.*'", re.DOTALL)
+"""Where a decoder's sentence names what stood there; names of fields and types it puts in backticks."""
 _ROUTED_GRACE_US = 60_000_000
 """How long a finished request waits for LiteLLM's own record, which comes within milliseconds or not at all."""
 
@@ -31,9 +37,13 @@ _ROUTED_GRACE_US = 60_000_000
 class Collected(NamedTuple):
     """What a pass over the spool did."""
 
-    records: int
-    written: int
-    unreadable: int
+    records: int = 0
+    written: int = 0
+    unreadable: int = 0
+
+    def plus(self, more: Collected) -> Collected:
+        """Both passes together."""
+        return Collected(self.records + more.records, self.written + more.written, self.unreadable + more.unreadable)
 
 
 @dataclass
@@ -61,16 +71,18 @@ class _Pending:
         return Evidence(self.entered, self.answered, self.routed)
 
     @property
+    def headless(self) -> bool:
+        """It was forwarded, so its first record must be in the spool, but was not read with these."""
+        return self.entered is None and (self.answered is None or self.answered.forwarded)
+
+    @property
     def settled(self) -> bool:
         """Nothing more is to be expected."""
         return self.answered is not None and (bool(self.routed) or not self.answered.forwarded)
 
     def overdue(self, now_us: int) -> bool:
         """LiteLLM's record does not come any more."""
-        answered = self.answered
-        if answered is None:
-            return False
-        return now_us > answered.entered.at_us + answered.ended_offset_us + _ROUTED_GRACE_US
+        return self.answered is not None and now_us > _heard_at_us(self.answered) + _ROUTED_GRACE_US
 
     @property
     def session_id(self) -> str | None:
@@ -86,9 +98,13 @@ class _Run:
     segment: int = 1
     offset_bytes: int = 0
     closed: bool = False
+    exhausted: bool = False
+    """The last batch found nothing more."""
+    heard_at_us: int = 0
+    """The latest time of a record."""
     pending: dict[str, _Pending] = field(default_factory=dict)
     settled: OrderedDict[str, _Pending] = field(default_factory=OrderedDict)
-    """The last few that were complete: LiteLLM may still report a second time."""
+    """The last few that were waited for: LiteLLM may still report a second time."""
 
     def open(self, key: str, line: Line) -> _Pending:
         """The request that a line belongs to."""
@@ -113,34 +129,31 @@ class _Run:
 class SpoolCollector:
     """Brings the records of a spool into a ledger. Any number may work at once, also in other processes."""
 
-    def __init__(self, spool: Path, ledger: Ledger, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self, spool: Path, ledger: Ledger, clock_us: Callable[[], int], batch_bytes: int = _BATCH_BYTES
+    ) -> None:
         self._spool = spool
         self._ledger = ledger
         self._clock_us = clock_us
+        self._batch_bytes = batch_bytes
         self._runs: dict[str, _Run] = {}
         self._decoder = msgspec.json.Decoder(Entered | Answered | Routed)
 
     def collect(self) -> Collected:
         """Read everything that is there now."""
-        totals = Collected(0, 0, 0)
+        totals = Collected()
         for folder in runs(self._spool):
-            run = self._runs.get(folder.name) or self._resume(folder)
-            while not run.closed:
-                batch, at_end = self._collect_batch(run)
-                totals = Collected(*(a + b for a, b in zip(totals, batch, strict=True)))
-                if at_end:
-                    break
+            # Remembered again only when all that was read is in the ledger: else the next pass resumes at its cursor.
+            run = self._runs.pop(folder.name, None) or self._resume(folder)
+            totals = totals.plus(self._collect_run(run))
+            self._runs[folder.name] = run
         return totals
 
     def rebuild(self) -> Collected:
         """Make every row again from the raw archive; rows whose records are gone stay as they are."""
-        totals = Collected(0, 0, 0)
+        totals = Collected()
         for folder in runs(self._spool):
-            run = _Run(folder)
-            at_end = False
-            while not at_end:
-                batch, at_end = self._collect_batch(run, rebuild=True)
-                totals = Collected(*(a + b for a, b in zip(totals, batch, strict=True)))
+            totals = totals.plus(self._collect_run(_Run(folder), rebuild=True))
         return totals
 
     def in_flight(self, session_id: str) -> int:
@@ -156,75 +169,91 @@ class SpoolCollector:
 
     def _resume(self, folder: Path) -> _Run:
         cursor = self._ledger.cursor(folder.name)
-        run = _Run(folder) if cursor is None else _Run(folder, cursor.segment, cursor.offset_bytes, cursor.closed)
-        self._runs[folder.name] = run
-        return run
+        return _Run(folder) if cursor is None else _Run(folder, cursor.segment, cursor.offset_bytes, cursor.closed)
 
-    def _collect_batch(self, run: _Run, *, rebuild: bool = False) -> tuple[Collected, bool]:
+    def _collect_run(self, run: _Run, *, rebuild: bool = False) -> Collected:
+        totals = Collected()
+        run.exhausted = False
+        while not run.exhausted and not run.closed:
+            totals = totals.plus(self._collect_batch(run, rebuild=rebuild))
+        return totals
+
+    def _collect_batch(self, run: _Run, *, rebuild: bool) -> Collected:
         # Asked before reading: what a gateway wrote before it died is then surely read.
         ended = not is_live(run.folder)
         touched: dict[str, _Pending] = {}
         unreadable: list[UnreadableRecord] = []
-        before = (run.segment, run.offset_bytes)
         records = 0
-        for line in read_lines(run.folder, *before, ended=ended, limit_bytes=_BATCH_BYTES):
+        for line in read_lines(run.folder, run.segment, run.offset_bytes, ended=ended, limit_bytes=self._batch_bytes):
             run.segment, run.offset_bytes = line.segment, line.end_bytes
             records += 1
             fault = self._take(run, line, touched)
             if fault is not None:
                 unreadable.append(fault)
-        at_end = (run.segment, run.offset_bytes) == before
-        if at_end and ended:
+        run.exhausted = not records
+        if run.exhausted and ended:
             touched.update(run.pending)
             run.closed = True
-        rows = self._rows(run, touched, rebuild=rebuild)
-        if not rows and not unreadable and not records and not run.closed:
-            return Collected(0, 0, 0), at_end
+        rows = self._rows(run, touched)
+        if run.exhausted and not run.closed:
+            return Collected()
         absorbed = self._ledger.absorb(rows, None if rebuild else run.cursor(), unreadable, rebuild=rebuild)
-        return Collected(records, absorbed.written, len(unreadable)), at_end
+        return Collected(records, absorbed.written, len(unreadable))
 
     def _take(self, run: _Run, line: Line, touched: dict[str, _Pending]) -> UnreadableRecord | None:
         if line.torn:
             return _unreadable(run, line, "torn: the line has no end")
         try:
             record = self._decoder.decode(line.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            # The sentence names a field and a type at most, never what stood there.
-            return _unreadable(run, line, str(error))
-        key = record.entered.request_key if isinstance(record, Answered) else record.request_key
+        except _UNREADABLE as error:
+            return _unreadable(run, line, _QUOTED.sub("…", str(error)))
+        run.heard_at_us = max(run.heard_at_us, _heard_at_us(record))
+        key = _request_key(record)
         pending = run.open(key, line)
         pending.take(record)
-        if pending.entered is None and isinstance(record, Routed):
-            self._look_up(run, key, pending, line)
+        if pending.headless:
+            pending = run.pending[key] = self._recall(run, key, line)
         if pending.entered is None and pending.answered is None:
             del run.pending[key]
             return _unreadable(run, line, "reports a request that never came in")
         touched[key] = pending
         return None
 
-    def _rows(self, run: _Run, touched: dict[str, _Pending], *, rebuild: bool) -> list[Request]:
+    def _recall(self, run: _Run, key: str, until: Line) -> _Pending:
+        """What the spool holds of a request, from a line back to the one with which it came in."""
+        pending = _Pending(until.segment, until.offset_bytes)
+        for line in lines_mentioning(key.encode(), run.folder, until):
+            with contextlib.suppress(*_UNREADABLE):
+                record = self._decoder.decode(line.data)
+                if _request_key(record) == key:
+                    pending.take(record)
+            if pending.entered is not None:
+                break
+        return pending
+
+    def _rows(self, run: _Run, touched: dict[str, _Pending]) -> list[Request]:
         """Rows of the requests that a batch said something new of, and the end of waiting for those that are done."""
-        now_us = self._clock_us()
         rows = [
             normalize(pending.evidence, run.folder.name)
             for pending in touched.values()
             if pending.answered is not None or run.closed
         ]
-        done = [k for k, p in run.pending.items() if run.closed or p.settled or (not rebuild and p.overdue(now_us))]
+        # An archive is read by its own time: what its requests wait for may be a batch away.
+        now_us = self._clock_us() if run.exhausted else run.heard_at_us
+        done = [key for key, p in run.pending.items() if run.closed or p.settled or p.overdue(now_us)]
         for key in done:
             run.settle(key)
+        if run.closed:
+            run.settled.clear()
         return rows
 
-    def _look_up(self, run: _Run, key: str, pending: _Pending, until: Line) -> None:
-        """A report came when its request was no longer waited for: read that request's records again."""
-        needle = key.encode()
-        late, pending.routed = pending.routed, ()
-        for line in read_lines(run.folder, ended=False, limit_bytes=2**62):
-            if line[:2] >= until[:2]:
-                break
-            if needle in line.data:
-                pending.take(self._decoder.decode(line.data))
-        pending.routed += late
+
+def _request_key(record: SpoolRecord) -> str:
+    return record.entered.request_key if isinstance(record, Answered) else record.request_key
+
+
+def _heard_at_us(record: SpoolRecord) -> int:
+    return record.entered.at_us + record.ended_offset_us if isinstance(record, Answered) else record.at_us
 
 
 def _unreadable(run: _Run, line: Line, reason: str) -> UnreadableRecord:

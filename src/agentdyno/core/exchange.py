@@ -7,9 +7,12 @@ reports what it did. They are JSON objects, told apart by `kind`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number that fits a column: a line that holds another is unreadable, and must not stop those after it."""
 
 
 class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,9 +31,9 @@ class Entered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
     """A request came in. `surface` is none for a path that is not inference."""
 
     request_key: str
-    at_us: int
+    at_us: Whole
     path: str
-    request_bytes: int
+    request_bytes: Whole
     surface: str | None = None
     model: str | None = None
     streamed: bool = False
@@ -41,9 +44,9 @@ class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind"
     """An answer ended, or was cut. Offsets count from the first byte of the request, on a monotonic clock."""
 
     entered: Entered
-    ended_offset_us: int
-    response_bytes: int
-    http_status: int | None = None
+    ended_offset_us: Whole
+    response_bytes: Whole
+    http_status: Whole | None = None
     refusal: str | None = None
     """Why the stand itself refused: unknown_key, expired_key, revoked_key, …"""
     disconnected: bool = False
@@ -58,7 +61,7 @@ class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind"
     response_id: str | None = None
     model: str | None = None
     finish_reason: str | None = None
-    tool_calls: int = 0
+    tool_calls: Whole = 0
     error_code: str | None = None
     provider_request_id: str | None = None
 
@@ -67,7 +70,7 @@ class Routed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     """What LiteLLM's callback reported of one request."""
 
     request_key: str
-    at_us: int
+    at_us: Whole
     status: str
     litellm_call_id: str | None = None
     litellm_provider: str | None = None

@@ -20,6 +20,10 @@ class OutOfOrder(DynoError):
     """A step of a session was attempted before the one that it needs."""
 
 
+class MovedMeanwhile(DynoError):
+    """Another process took the session's step first."""
+
+
 def require_next(current: Phase, following: Phase, outcome: Outcome | None = None) -> None:
     """Raise OutOfOrder unless `following` is the step after `current`, or an aborted session is being closed."""
     here, there = PHASES.index(current), PHASES.index(following)

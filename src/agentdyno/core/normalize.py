@@ -148,7 +148,8 @@ def _measured(entered: Entered, answered: Answered | None, routed: Routed | None
             return Measured(tokens, "proxy")
     if routed is not None and routed.usage and routed.status != "failure":
         tokens = litellm_tokens(routed.usage)
-        if tokens != _UNKNOWN:
+        # No prompt has 0 tokens: LiteLLM writes zeros where nobody counted.
+        if tokens != _UNKNOWN and tokens.input != 0:
             return Measured(tokens, "estimated" if entered.streamed else "proxy")
     return _UNCOUNTED
 

@@ -111,6 +111,8 @@ _BY_CODE: Mapping[str, ErrorClass] = MappingProxyType(
         "timeout_error": "timeout",
         "api_error": "server_error",
         "server_error": "server_error",
+        "gateway_failed": "internal",
+        "gateway_stopped": "internal",
     }
 )
 _BY_HTTP_STATUS: Mapping[int, ErrorClass] = MappingProxyType(
@@ -163,9 +165,10 @@ def _failed(answered: Answered, failure: Routed | None) -> Verdict:
     """The verdict on an error that the harness was told."""
     fault = _recorded_fault(failure)
     code = answered.error_code
-    error_class = _most_specific(
-        fault.error_class if fault is not None else None, _code_class(code), _http_class(answered.http_status)
-    )
+    known = fault.error_class if fault is not None else None
+    if fault is _OTHER_EXCEPTION and answered.http_status is not None and 400 <= answered.http_status < 500:
+        known = None  # LiteLLM's own complaint of the request, whose HTTP status says more
+    error_class = _most_specific(known, _code_class(code), _http_class(answered.http_status))
     if code is None and failure is not None:
         code = failure.error_code
     if error_class == "timeout":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 from pathlib import Path
@@ -29,11 +30,17 @@ def main() -> None:
     configure_logging(known_secrets=[os.environ.get(name, "") for name in arguments.secret_env])
     settings = GatewaySettings(arguments.ledger, arguments.spool, arguments.gateway_id, arguments.litellm_config)
     listener, warm_up_listener = (socket.socket(fileno=fd) for fd in (arguments.listen_fd, arguments.warm_up_fd))
-    # LiteLLM prints to standard output, past the log and its redaction.
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+    # LiteLLM prints, traces included, past the log and its redaction.
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
         # uvloop, where it is installed: LiteLLM's own command line serves on it too.
-        with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-            runner.run(serve(settings, listener, warm_up_listener))
+        asyncio.Runner(loop_factory=auto_loop_factory()) as runner,
+    ):
+        runner.run(serve(settings, listener, warm_up_listener))
+        # Everything is on disk. To sort LiteLLM's heap once more on the way out would take seconds.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ RefusalCode = Literal[
     "model_missing",
     "model_not_allowed",
     "body_too_large",
+    "body_encoded",
     "ledger_unreachable",
     "spool_full",
 ]
@@ -46,12 +47,14 @@ class CredentialSource(Protocol):
 def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The session key that a request carries: a bearer token or `x-api-key`."""
     for name, value in headers:
-        if name == b"x-api-key":
-            return value.decode("latin-1").strip() or None
+        token = value.decode("latin-1").strip()
         if name == b"authorization":
-            scheme, _, token = value.decode("latin-1").partition(" ")
-            if scheme.lower() == "bearer":
-                return token.strip() or None
+            scheme, _, token = token.partition(" ")
+            token = token.strip() if scheme.lower() == "bearer" else ""
+        elif name != b"x-api-key":
+            continue
+        if token:
+            return token
     return None
 
 
@@ -84,7 +87,8 @@ class Admission:
         if scope is None:
             return Refusal("unknown_key", 401, "This key is unknown: no session was given it.")
         self._remember(hashed, scope)
-        if scope.revoked_at_us is not None:
+        # A session past its time-to-live is closed, and so its key revoked: its user is told what came first.
+        if scope.revoked_at_us is not None and scope.revoked_at_us < scope.expires_at_us:
             return Refusal("revoked_key", 401, f"The key of session {scope.session_id} was revoked.", scope)
         if self._clock_us() >= scope.expires_at_us:
             return Refusal("expired_key", 401, f"The key of session {scope.session_id} has expired.", scope)
@@ -100,7 +104,8 @@ class Admission:
 def refuse_model(scope: CredentialScope, model: str | None) -> Refusal | None:
     """A refusal, unless the request names the one model of the session's variant."""
     if model is None:
-        return Refusal("model_missing", 400, f"The request names no model; this session's is {scope.model!r}.", scope)
+        message = f"The request is no JSON object that names a model; this session's is {scope.model!r}."
+        return Refusal("model_missing", 400, message, scope)
     if model != scope.model:
         return Refusal(
             "model_not_allowed",

@@ -7,7 +7,10 @@ has an answer without a record. Bytes pass unchanged.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
+import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,14 +23,20 @@ from agentdyno.core.dialects.wire import AnswerReader
 from agentdyno.core.errors import SpoolFull
 from agentdyno.core.exchange import Answered, Entered, Identity
 from agentdyno.core.records import Surface
+from agentdyno.core.secrets import redact
 from agentdyno.gateway.admission import Admission, Refusal, presented_key, refuse_model
 from agentdyno.gateway.telemetry import Telemetry
 from agentdyno.store.ledger import CredentialScope
 from agentdyno.store.spool import SpoolWriter
 
+log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 64 * 1024 * 1024
 HEALTH_PATH = "/health/live"
 METRICS_PATH = "/metrics"
+_MAX_WORD = 200
+# A body may come much later than its head, and the key be revoked in between. This is less than a session that is being
+# closed waits for what was admitted before.
+_ADMISSION_HOLDS_NS = 20_000_000
 MODELS_PATHS = frozenset({"/v1/models", "/models"})
 # Keys, everything by which a client could steer LiteLLM's own bookkeeping, and its wish for compression: between two
 # processes of one machine it costs time, and the meter would have to undo it.
@@ -51,6 +60,7 @@ class Exchange:
     provider_request_id: str | None = None
     response_bytes: int = 0
     disconnected: bool = False
+    forwarded: bool = False
     recorded: bool = False
     rehearsal: bool = False
     """A call of the stand's own, to warm LiteLLM up: nobody's request."""
@@ -115,49 +125,56 @@ class IngressMeter:
         started_ns, at_us = time.monotonic_ns(), self._clock_us()
         method, path = scope["method"], scope["path"]
         surface = surface_of(method, path)
-        admitted = self._admission.admit(presented_key(scope["headers"]))
+        # A path of the client's own making may hold anything.
+        path = path if surface is not None else redact(path)[:_MAX_WORD]
         entered = Entered(request_key=self._new_key(at_us), at_us=at_us, path=path, request_bytes=0, surface=surface)
+        admitted = self._admission.admit(presented_key(scope["headers"]))
         if isinstance(admitted, Refusal):
             await self._refuse(entered, admitted, started_ns, send)
-            return
-        entered = msgspec.structs.replace(entered, identity=_identity(admitted))
-        if method == "GET" and path in MODELS_PATHS:
+        elif method == "GET" and path in MODELS_PATHS:
             await _respond(send, 200, _model_list(admitted))
-            return
-        if surface is None:
-            refusal = Refusal(
-                "path_not_allowed", 403, f"{method} {path} is not an inference path of this gateway.", admitted
-            )
-            await self._refuse(entered, refusal, started_ns, send)
-            return
+        elif surface is None:
+            message = f"{method} {path} is not an inference path of this gateway."
+            await self._refuse(entered, Refusal("path_not_allowed", 403, message, admitted), started_ns, send)
+        else:
+            entered = msgspec.structs.replace(entered, identity=_identity(admitted))
+            await self._take(Exchange(entered, admitted, surface, started_ns), scope, receive, send)
+
+    async def _take(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read an admitted request's body and forward it, or refuse it."""
         body = await _read_body(receive)
         if body is None:
-            self._spool.append_or_hold(
-                Answered(
-                    entered=entered,
-                    ended_offset_us=(time.monotonic_ns() - started_ns) // 1000,
-                    response_bytes=0,
-                    disconnected=True,
-                )
-            )
+            exchange.disconnected = True
+            self._record(exchange)
             return
-        facts = DIALECTS[surface].read_request(body)
-        entered = msgspec.structs.replace(entered, request_bytes=len(body), model=facts.model, streamed=facts.streamed)
-        refused = self._refusal_of_body(admitted, body, facts.model)
+        facts = DIALECTS[exchange.surface].read_request(body)
+        exchange.entered = msgspec.structs.replace(
+            exchange.entered, request_bytes=len(body), model=facts.model, streamed=facts.streamed
+        )
+        refused = self._refusal_of_body(exchange, scope, body)
         if refused is None:
             try:
-                self._spool.append(entered)
+                self._spool.append(exchange.entered)
             except SpoolFull as full:
-                refused = Refusal("spool_full", 503, f"The stand cannot record this request: {full}.", admitted)
+                refused = Refusal("spool_full", 503, f"The stand cannot record this request: {full}.", exchange.scope)
         if refused is not None:
-            await self._refuse(entered, refused, started_ns, send)
+            await self._refuse(exchange.entered, refused, exchange.started_ns, send)
             return
-        await self._forward(Exchange(entered, admitted, surface, started_ns), scope, body, receive, send)
+        await self._forward(exchange, scope, body, receive, send)
 
-    def _refusal_of_body(self, admitted: CredentialScope, body: bytes, model: str | None) -> Refusal | None:
+    def _refusal_of_body(self, exchange: Exchange, scope: Scope, body: bytes) -> Refusal | None:
+        if time.monotonic_ns() - exchange.started_ns > _ADMISSION_HOLDS_NS:
+            readmitted = self._admission.admit(presented_key(scope["headers"]))
+            if isinstance(readmitted, Refusal):
+                return readmitted
         if len(body) > MAX_BODY_BYTES:
-            return Refusal("body_too_large", 413, f"The request is larger than {MAX_BODY_BYTES} bytes.", admitted)
-        return refuse_model(admitted, model)
+            message = f"The request is larger than {MAX_BODY_BYTES} bytes."
+            return Refusal("body_too_large", 413, message, exchange.scope)
+        encoding = dict(scope["headers"]).get(b"content-encoding", b"identity").lower()
+        if encoding != b"identity":
+            word = redact(encoding.decode("latin-1"))[:_MAX_WORD]
+            return Refusal("body_encoded", 415, f"The body is encoded ({word}): send it plain.", exchange.scope)
+        return refuse_model(exchange.scope, exchange.entered.model)
 
     async def _refuse(self, entered: Entered, refusal: Refusal, started_ns: int, send: Send) -> None:
         if refusal.scope is not None:
@@ -192,21 +209,36 @@ class IngressMeter:
             return message
 
         async def send_metered(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if exchange.disconnected and exchange.http_status is None:
+                pass  # LiteLLM's word about the client's leaving: nobody is told
+            elif message["type"] == "http.response.start":
                 self._begin_answer(exchange, message)
             elif message["type"] == "http.response.body":
                 self._read_answer(exchange, message)
             await send(message)
 
+        exchange.forwarded = True
         token = CURRENT.set(exchange)
         self._telemetry.in_flight(1)
         try:
             await self._app(inner, receive_body, send_metered)
+        except asyncio.CancelledError:
+            # The grace of a stop is over. Nothing follows in this task, so that the cancellation may end here.
+            await self._answer_failure(exchange, 503, "gateway_stopped", "The gateway was stopped.", send_metered)
+        except Exception as error:  # noqa: BLE001 - LiteLLM's edge: whoever logs its exception quotes the request
+            log.error("LiteLLM failed on %s: %s", exchange.entered.request_key, _whereabouts(error))  # noqa: TRY400
+            message = f"The gateway failed with {type(error).__name__}."
+            await self._answer_failure(exchange, 500, "gateway_failed", message, send_metered)
         finally:
             CURRENT.reset(token)
             self._telemetry.in_flight(-1)
             if not exchange.recorded:
                 self._record(exchange)
+
+    async def _answer_failure(self, exchange: Exchange, status: int, code: str, message: str, send: Send) -> None:
+        """Say it in the surface's own format, unless an answer has begun."""
+        if exchange.http_status is None:
+            await _respond(send, status, msgspec.json.encode(DIALECTS[exchange.surface].error_body(code, message)))
 
     def _begin_answer(self, exchange: Exchange, message: Message) -> None:
         exchange.http_status = message["status"]
@@ -237,7 +269,7 @@ class IngressMeter:
             response_bytes=exchange.response_bytes,
             http_status=exchange.http_status,
             disconnected=exchange.disconnected,
-            forwarded=True,
+            forwarded=exchange.forwarded,
             provider_request_id=exchange.provider_request_id,
         )
         if exchange.reader is not None:
@@ -256,6 +288,12 @@ class IngressMeter:
             )
         self._spool.append_or_hold(record)
         self._telemetry.answered(exchange.surface, exchange.http_status, offset_us)
+
+
+def _whereabouts(error: Exception) -> str:
+    """What an exception is and where it arose, without its words."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {last.filename}:{last.lineno}"
 
 
 def _identity(scope: CredentialScope) -> Identity:

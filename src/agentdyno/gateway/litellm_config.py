@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from agentdyno.core.records import Provider, Surface
 
@@ -11,8 +12,11 @@ REQUEST_TIMEOUT_S = 6000
 
 
 def model_group(provider: str, model: str, surface: Surface) -> str:
-    """The name under which LiteLLM's router knows one route; harnesses never see it."""
-    return f"{provider}/{model}@{surface}"
+    """The name under which LiteLLM's router knows one route; harnesses never see it.
+
+    Without a slash: before one, LiteLLM would look for a provider of its own, on every call.
+    """
+    return f"{provider}:{quote(model, safe='')}@{surface}"
 
 
 def deployments(provider: Provider, base_url: str | None) -> list[dict[str, Any]]:

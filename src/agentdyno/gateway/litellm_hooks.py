@@ -11,7 +11,9 @@ from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException, UserAPIKeyAuth
+from litellm.types.utils import all_litellm_params
 
+from agentdyno.core.dialects.reading import error_code
 from agentdyno.core.exchange import Routed
 from agentdyno.core.ids import session_tags
 from agentdyno.gateway.ingress import CURRENT, Exchange
@@ -19,8 +21,23 @@ from agentdyno.gateway.litellm_config import model_group
 from agentdyno.store.spool import SpoolWriter
 
 log = logging.getLogger(__name__)
-# What a client may put into a body to steer LiteLLM rather than the model.
-_WITHHELD_PARAMETERS = ("tags", "no-log", "num_retries", "fallbacks", "mock_response", "timeout", "api_base", "api_key")
+# What LiteLLM itself has put beside the client's parameters when the hook is called.
+_PROXY_PARAMETERS = frozenset(
+    {
+        "litellm_call_id",
+        "litellm_logging_obj",
+        "litellm_metadata",
+        "metadata",
+        "provider_specific_header",
+        "proxy_server_request",
+        "secret_fields",
+    }
+)
+# By these a client would steer LiteLLM rather than the model: whatever LiteLLM keeps for itself, and what it forgot.
+_WITHHELD_PARAMETERS = (
+    frozenset(all_litellm_params)
+    | {"base_url", "deployment_id", "extra_headers", "extra_query", "organization", "specific_deployment", "timeout"}
+) - _PROXY_PARAMETERS
 _REQUEST_ID_HEADERS = ("llm_provider-request-id", "llm_provider-x-request-id", "request-id", "x-request-id")
 
 
@@ -79,8 +96,8 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
         exchange = CURRENT.get()
         if exchange is None:
             return data
-        for name in _WITHHELD_PARAMETERS:
-            data.pop(name, None)
+        for name in _WITHHELD_PARAMETERS.intersection(data):
+            del data[name]
         if exchange.surface == "openai_chat" and data.get("stream") is True:
             _ask_for_usage(data)
         data["model"] = model_group(exchange.scope.provider, exchange.scope.model, exchange.surface)
@@ -125,11 +142,12 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
             litellm_call_id=call_id,
             litellm_provider=report.get("custom_llm_provider"),
             model=report.get("model"),
-            api_base=report.get("api_base"),
+            api_base=str(report.get("api_base") or "").partition("?")[0] or None,  # some providers take keys behind it
             response_id=report.get("id"),
             provider_request_id=next((str(headers[name]) for name in _REQUEST_ID_HEADERS if headers.get(name)), None),
             usage=dict(usage) if usage else None,
-            error_code=error.get("error_code") or None,
+            # A provider may put a sentence there, and quote in it what it was told.
+            error_code=error_code({"code": error["error_code"]}) if error.get("error_code") else None,
             error_class=error.get("error_class") or None,
             cost_usd=report.get("response_cost") if priced and status == "success" else None,
             price_table_version=self._price_table_version if priced else None,

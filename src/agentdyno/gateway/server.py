@@ -22,6 +22,7 @@ from typing import NamedTuple
 import uvicorn
 from starlette.types import ASGIApp
 
+from agentdyno.core.errors import SpoolFull
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.gateway.admission import Admission
 from agentdyno.gateway.ingress import IngressMeter
@@ -31,9 +32,16 @@ from agentdyno.store.ledger import Ledger
 from agentdyno.store.spool import SpoolWriter
 
 _GRACE_S = 10
+_RETRY_S = 0.5
+# Readers wait for no writer. Where they must, the ledger is out of reach, and nothing else is served meanwhile.
+_LEDGER_TIMEOUT_S = 0.05
 # The only one of LiteLLM's own request hooks that is about correctness; the others cost 5% and limit what we do not
 # use.
 _KEPT_HOOKS = frozenset({"responses_id_security"})
+
+
+# The others serve browsers, budgets, Redis and LiteLLM's own metrics, and wrap every chunk of every answer.
+_KEPT_MIDDLEWARE = frozenset({"LazyFeatureMiddleware"})
 
 
 class GatewaySettings(NamedTuple):
@@ -71,6 +79,8 @@ def _prepare_environment(config: Path) -> None:
 
 def _litellm_app(spool: SpoolWriter) -> ASGIApp:
     _silence_litellm()
+    # LiteLLM tries to import this on every request; so marked, the attempt fails without a search of the disk.
+    sys.modules["litellm_enterprise"] = None  # type: ignore[assignment]  # None is the import system's own mark
     import litellm
     from litellm.proxy import hooks, proxy_server
 
@@ -79,11 +89,23 @@ def _litellm_app(spool: SpoolWriter) -> ASGIApp:
     _silence_litellm()
     for name in set(hooks.PROXY_HOOKS) - _KEPT_HOOKS:
         del hooks.PROXY_HOOKS[name]
+    middleware = proxy_server.app.user_middleware
+    middleware[:] = [layer for layer in middleware if layer.cls.__name__ in _KEPT_MIDDLEWARE]
     priced_models = frozenset(litellm.model_cost)
     litellm.callbacks.append(Recorder(spool, now_us, f"litellm-{version('litellm')}", priced_models))
     proxy_server.user_custom_auth = authenticate
     app: ASGIApp = proxy_server.app
     return app
+
+
+def _stop_counting_deployments() -> None:
+    """Take away the counts by which the router, once started, would choose among deployments: each of ours is alone."""
+    import litellm
+    from litellm.proxy import proxy_server
+
+    router = proxy_server.llm_router
+    litellm._async_success_callback.remove(router.deployment_callback_on_success)
+    litellm.success_callback.remove(router.sync_deployment_callback_on_success)
 
 
 def _silence_litellm() -> None:
@@ -118,11 +140,19 @@ async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
         await asyncio.sleep(0.01)
 
 
+async def _write_backlog(spool: SpoolWriter) -> None:
+    """Write what waits for the disk as soon as there is room: the next request, which would do so, may never come."""
+    while True:
+        await asyncio.sleep(_RETRY_S)
+        with contextlib.suppress(SpoolFull):
+            spool.flush()
+
+
 async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight and flush every record."""
     _prepare_environment(settings.litellm_config)
     spool = SpoolWriter(settings.spool, settings.gateway_id)
-    ledger = Ledger.open(settings.ledger)
+    ledger = Ledger.open(settings.ledger, _LEDGER_TIMEOUT_S)
     app = _litellm_app(spool)
     meter = IngressMeter(
         app=app,
@@ -149,14 +179,17 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop)
     loop.add_reader(sys.stdin.fileno(), _when_ended(sys.stdin.fileno(), loop, stop))
+    writing = asyncio.create_task(_write_backlog(spool))
     try:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await _started(server, serving)
+        _stop_counting_deployments()
         await warm_up(app, warm_up_listener)
         meter.ready = True
         await serving
         await _flush_litellm()
         spool.flush()
     finally:
+        writing.cancel()
         spool.close()
         ledger.close()

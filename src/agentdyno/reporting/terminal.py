@@ -9,13 +9,7 @@ from rich.text import Text
 
 from agentdyno.core.rollups import Summary
 from agentdyno.reporting.variants import VariantSummary, VariantTable
-
-UNKNOWN = "–"
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    """A number with thousands apart; a dash for what is unknown."""
-    return UNKNOWN if value is None else f"{value:,.{digits}f}"
+from agentdyno.reporting.wording import UNKNOWN, number, plural
 
 
 def render_variant_table(table: VariantTable) -> RenderableType:
@@ -68,14 +62,18 @@ def _total(summary: Summary | None) -> str:
 
 
 def _remarks(table: VariantTable) -> list[str]:
-    aborted = sum(variant.aborted for variant in table.variants)
-    lines = []
-    if aborted:
-        lines.append(f"{aborted} aborted sessions are not in the figures")
-    if table.open_sessions:
-        lines.append(f"{table.open_sessions} sessions are open, and not in the table")
-    if table.invalid_sessions:
-        lines.append(f"{table.invalid_sessions} sessions were called invalid, and are not in the table")
+    left_out = (
+        (sum(variant.aborted for variant in table.variants), "aborted"),
+        (table.open_sessions, "still open"),
+        (table.invalid_sessions, "called invalid"),
+    )
+    lines = [] if table.variants else ["no session is finalized yet"]
+    lines += [f"not in the figures: {plural(count, 'session')} {how}" for count, how in left_out if count]
     if table.differing:
         lines.append(f"not comparable without care: sessions differ in {', '.join(table.differing)}")
+    lines += [
+        f"{variant.variant} is not one thing: its sessions differ in {', '.join(variant.differing)}"
+        for variant in table.variants
+        if variant.differing
+    ]
     return lines

@@ -30,6 +30,8 @@ class VariantSummary:
     """Judged sessions whose every check held."""
     metrics: Mapping[str, Summary]
     """Over the `ok` requests of completed sessions, by metric."""
+    differing: tuple[str, ...]
+    """Facts that are not the same in all completed sessions: the name then stands for more than one thing."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,13 @@ class VariantTable:
     open_sessions: int
     invalid_sessions: int
     differing: tuple[str, ...]
-    """Facts of the stand that are not the same in all sessions: what was measured is then not the variant alone."""
+    """Facts of the stand that are not the same in all completed sessions, or contents of a task card that are not:
+    what was measured is then not the variant alone."""
 
 
-_MUST_BE_EQUAL = (
+_OF_A_VARIANT = ("variant_fingerprint", "harness_binary", "harness_version")
+_OF_A_TASK_CARD = ("task_card_digest",)
+_OF_THE_STAND = (
     "agentdyno_version",
     "litellm_version",
     "price_table_version",
@@ -60,7 +65,7 @@ _MUST_BE_EQUAL = (
 def variant_table(ledger: Ledger, experiment: str | None) -> VariantTable:
     """The table of an experiment, or of all sessions, from the stored rollups."""
     sessions = queries.sessions(ledger, experiment=experiment)
-    done = [session for session in sessions if session.outcome in ("completed", "aborted")]
+    done = [s for s in sessions if s.ended_at_us is not None and s.outcome in ("completed", "aborted")]
     rollups = queries.rollups_by_session(ledger, [session.session_id for session in done])
     by_variant: defaultdict[str, list[Session]] = defaultdict(list)
     for session in done:
@@ -68,9 +73,9 @@ def variant_table(ledger: Ledger, experiment: str | None) -> VariantTable:
     return VariantTable(
         experiment=experiment,
         variants=tuple(summarize_variant(name, by_variant[name], rollups) for name in sorted(by_variant)),
-        open_sessions=sum(session.outcome is None for session in sessions),
-        invalid_sessions=sum(session.outcome == "invalid" for session in sessions),
-        differing=_differing(done),
+        open_sessions=sum(session.ended_at_us is None for session in sessions),
+        invalid_sessions=sum(s.ended_at_us is not None and s.outcome == "invalid" for s in sessions),
+        differing=_differing_among([session for session in done if session.outcome == "completed"]),
     )
 
 
@@ -90,6 +95,7 @@ def summarize_variant(
         judged=len(judged),
         succeeded=sum(session.checks_passed == session.checks_total for session in judged),
         metrics=_summaries(rollup for rollup in own if rollup.status == "ok"),
+        differing=_differing(completed, _OF_A_VARIANT),
     )
 
 
@@ -105,5 +111,13 @@ def _summaries(rollups: Iterable[MetricRollup]) -> dict[str, Summary]:
     return {metric: summarize(merge(by_metric[metric])) for metric in sorted(by_metric)}
 
 
-def _differing(sessions: Sequence[Session]) -> tuple[str, ...]:
-    return tuple(name for name in _MUST_BE_EQUAL if len({getattr(session, name) for session in sessions}) > 1)
+def _differing_among(completed: Sequence[Session]) -> tuple[str, ...]:
+    by_task_card: defaultdict[str, list[Session]] = defaultdict(list)
+    for session in completed:
+        by_task_card[session.task_card].append(session)
+    changed = {name for sessions in by_task_card.values() for name in _differing(sessions, _OF_A_TASK_CARD)}
+    return (*_differing(completed, _OF_THE_STAND), *sorted(changed))
+
+
+def _differing(sessions: Sequence[Session], facts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in facts if len({getattr(session, name) for session in sessions}) > 1)

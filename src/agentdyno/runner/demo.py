@@ -6,6 +6,7 @@ afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import subprocess
@@ -17,10 +18,12 @@ from typing import NamedTuple
 from agentdyno.core.errors import UserError
 from agentdyno.core.records import Request, Session
 from agentdyno.reporting.variants import VariantTable, variant_table
-from agentdyno.sessions.launching import start_session
+from agentdyno.sessions.interruption import held_interruptions
+from agentdyno.sessions.launching import Launch, start_session
 from agentdyno.sessions.opening import Context, Wanted
-from agentdyno.sessions.project import home_of, load_project, scaffold
+from agentdyno.sessions.project import HOME_FOLDER, home_of, load_project, scaffold
 from agentdyno.stand.home import Home
+from agentdyno.stand.state import running_stand
 from agentdyno.stand.supervisor import Stand
 from agentdyno.store.ledger import Ledger
 
@@ -28,6 +31,7 @@ EXPERIMENT = "free-text-or-schema"
 TOOL_VARIANT, TOOL_TASK_CARD = "scripted-mini-swe-agent", "write-hello"
 _MARKER = ".dyno-demo"
 _WORK = "work"
+_ANOTHER_FOLDER = "name another folder: `dyno demo --folder DIR`"
 _SEED = 1
 
 
@@ -74,19 +78,19 @@ def run_demo(
         {config.harness_profile(config.variant(s.variant).harness_profile).version_command[0] for s in (*steps, tools)},
         inner,
     )
-    with Stand(home, config, "127.0.0.1", 0, inner, progress.said) as stand:
-        ledger = Ledger.open(home.ledger)
-        context = Context(config, ledger, home, stand.state, inner, clock_us, token_bytes)
+    with (
+        Stand(home, config, "127.0.0.1", 0, inner, progress.said) as stand,
+        contextlib.closing(Ledger.open(home.ledger)) as ledger,
+        held_interruptions() as interruptions,
+    ):
+        context = Context(config, ledger, home, stand.state, inner, clock_us, token_bytes, interruptions)
         progress.planned(len(steps) + 1)
-        try:
-            for number, step in enumerate(steps):
-                progress.finished(step, _run_step(context, step, work, number))
-            tool_session = _run_step(context, tools, work, len(steps))
-            progress.finished(tools, tool_session)
-            requests = ledger.requests(tool_session.session_id)
-            return DemoResult(variant_table(ledger, EXPERIMENT), tool_session, requests, project, home)
-        finally:
-            ledger.close()
+        for number, step in enumerate((*steps, tools)):
+            interruptions.raise_if_any()
+            session = _run_step(context, step, work, number)
+            progress.finished(step, session)
+        requests = ledger.requests(session.session_id)
+        return DemoResult(variant_table(ledger, EXPERIMENT), session, requests, project, home)
 
 
 def plan(variants: tuple[str, ...], task_cards: tuple[str, ...], repeats: int, seed: int = _SEED) -> list[Step]:
@@ -105,17 +109,15 @@ def _run_step(context: Context, step: Step, work: Path, number: int) -> Session:
     folder.mkdir(parents=True)
     with (folder / "output.txt").open("wb") as output:
         wanted = Wanted(step.variant, step.task_card, step.experiment, label="demo", repo=work)
-        return start_session(context, wanted, (), folder=folder, output=output, own_group=True)
+        return start_session(context, wanted, (), Launch(folder, output, own_group=True)).session
 
 
 def _prepare(project: Path) -> Path:
     """A fresh project with a repository to work in; what an earlier demo left is removed."""
-    if project.exists() and any(project.iterdir()):
-        if not (project / _MARKER).exists():
-            raise UserError(f"{project} exists, and no demo made it", "name another folder: `dyno demo --folder DIR`")
-        shutil.rmtree(project)
-    project.mkdir(parents=True, exist_ok=True)
-    (project / _MARKER).write_text("made by `dyno demo`, and removed by the next one\n")
+    try:
+        _clear(project)
+    except OSError as error:
+        raise UserError(f"{project} cannot be made anew: {error.strerror}", _ANOTHER_FOLDER) from error
     (project / ".gitignore").write_text("*\n")
     scaffold(project)
     work = project / _WORK
@@ -129,6 +131,17 @@ def _prepare(project: Path) -> Path:
     ):
         subprocess.run(["git", "-C", str(work), *arguments], check=True, stdin=subprocess.DEVNULL)
     return work
+
+
+def _clear(project: Path) -> None:
+    if project.exists() and (not project.is_dir() or any(project.iterdir())):
+        if not (project / _MARKER).is_file():
+            raise UserError(f"{project} is there already, and no demo made it", _ANOTHER_FOLDER)
+        if running_stand(Home(project / HOME_FOLDER)) is not None:
+            raise UserError(f"a stand is up in {project}", f"end it: `cd {project} && dyno down`")
+        shutil.rmtree(project)
+    project.mkdir(parents=True, exist_ok=True)
+    (project / _MARKER).write_text("made by `dyno demo`, and removed by the next one\n")
 
 
 def _require_harnesses(programs: set[str], environ: Mapping[str, str]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
 from agentdyno.collectors.spool import SpoolCollector
 from agentdyno.core.errors import UserError
-from agentdyno.core.records import Outcome, Phase, Session
+from agentdyno.core.lifecycle import MovedMeanwhile
+from agentdyno.core.names import nearest
+from agentdyno.core.records import Outcome, Session
 from agentdyno.sessions.environment import remove_files
 from agentdyno.sessions.steps import log_step, take_step
 from agentdyno.stand.home import Home
+from agentdyno.store import queries
 from agentdyno.store.ledger import Ledger
 
 DRAIN_TIMEOUT_S = 30.0
@@ -22,7 +26,9 @@ def require_session(ledger: Ledger, session_id: str) -> Session:
     """The session of that id. Raises UserError when there is none."""
     session = ledger.session(session_id)
     if session is None:
-        raise UserError(f"there is no session {session_id}", "`dyno session list` shows all")
+        near = nearest(session_id, (known.session_id for known in queries.sessions(ledger)))
+        hint = f'did you mean "{near}"?' if near is not None else "`dyno session list` shows all"
+        raise UserError(f'there is no session "{session_id}"', hint)
     return session
 
 
@@ -34,11 +40,15 @@ def finalize(
     notes: str | None,
     clock_us: Callable[[], int],
     drain_timeout_s: float = DRAIN_TIMEOUT_S,
+    *,
+    given_up: Callable[[], bool] = lambda: False,
+    waiting: Callable[[int], object] = lambda _: None,
 ) -> Session:
     """Take a session through its last steps; one that is finalized already stays as it is.
 
-    Requests in flight are waited for, up to the timeout; what comes even later is kept and marked. Raises UserError
-    when a session that never got as far as its environment is to be called completed.
+    Requests in flight are waited for, up to the timeout; what comes even later is kept and marked. `waiting` is told
+    how many there are. Once `given_up` says so nothing is waited for any more, and the session is aborted. Raises
+    UserError when a session that never got as far as its environment is to be called completed.
     """
     session = require_session(ledger, session_id)
     if session.phase == "finalized":
@@ -46,15 +56,24 @@ def finalize(
     if outcome == "completed" and session.phase not in ("rendered", "launched", "collected"):
         raise UserError(f"session {session_id} never began: it is only {session.phase}", "finalize it as aborted")
     ledger.revoke(session_id, clock_us())
-    drain(SpoolCollector(home.spool, ledger, clock_us), session_id, drain_timeout_s)
-    _to_collected(ledger, session, outcome)
-    ledger.close_session(session_id, outcome, clock_us(), notes)
-    log_step(session_id, "finalized")
+    drain(SpoolCollector(home.spool, ledger, clock_us), session_id, drain_timeout_s, given_up, waiting)
+    if given_up():
+        outcome = "aborted"
+    while (session := require_session(ledger, session_id)).phase != "finalized":
+        # The stand, or another command, may be closing the same session: then each finds some of the steps taken.
+        with contextlib.suppress(MovedMeanwhile):
+            _approach_end(ledger, session, outcome, notes, clock_us)
     remove_files(home.session(session_id))
-    return require_session(ledger, session_id)
+    return session
 
 
-def drain(collector: SpoolCollector, session_id: str, timeout_s: float) -> None:
+def drain(
+    collector: SpoolCollector,
+    session_id: str,
+    timeout_s: float,
+    given_up: Callable[[], bool] = lambda: False,
+    waiting: Callable[[int], object] = lambda _: None,
+) -> None:
     """Collect until every request of the session that had entered is answered and reported, or time is up."""
     deadline = time.monotonic() + timeout_s
     report_deadline: float | None = None
@@ -63,9 +82,11 @@ def drain(collector: SpoolCollector, session_id: str, timeout_s: float) -> None:
         time.sleep(_POLL_S)
         collector.collect()
         now = time.monotonic()
-        if now > deadline:
+        if now > deadline or given_up():
             return
-        if collector.in_flight(session_id):
+        in_flight = collector.in_flight(session_id)
+        if in_flight:
+            waiting(in_flight)
             report_deadline = None
             continue
         if not collector.unrouted(session_id):
@@ -75,15 +96,19 @@ def drain(collector: SpoolCollector, session_id: str, timeout_s: float) -> None:
             return
 
 
-def _to_collected(ledger: Ledger, session: Session, outcome: Outcome) -> None:
-    phase: Phase = session.phase
-    if phase == "rendered":
-        requests = ledger.requests(session.session_id)
-        launched_at_us = min((request.started_at_us for request in requests), default=None)
-        take_step(ledger, session.session_id, "rendered", "launched", launched_at_us=launched_at_us)
-        phase = "launched"
-    if phase != "collected":
-        take_step(ledger, session.session_id, phase, "collected", outcome=outcome)
+def _approach_end(
+    ledger: Ledger, session: Session, outcome: Outcome, notes: str | None, clock_us: Callable[[], int]
+) -> None:
+    """One step towards the end. Raises MovedMeanwhile when somebody else took it."""
+    session_id, phase = session.session_id, session.phase
+    if phase == "collected":
+        ledger.close_session(session_id, outcome, clock_us(), notes)
+        log_step(session_id, "finalized")
+    elif phase == "rendered":
+        launched_at_us = min((request.started_at_us for request in ledger.requests(session_id)), default=None)
+        take_step(ledger, session_id, phase, "launched", launched_at_us=launched_at_us)
+    else:
+        take_step(ledger, session_id, phase, "collected", outcome=outcome)
 
 
 def close_expired(ledger: Ledger, home: Home, clock_us: Callable[[], int]) -> tuple[str, ...]:

@@ -53,10 +53,14 @@ def below(folder: Path, name: str) -> Path:
     return path
 
 
-def render_headless(profile: HarnessProfile, values: dict[str, str], prompt: str) -> tuple[str, ...]:
-    """The profile's headless command. Raises UserError when it has none."""
+def require_headless(profile: HarnessProfile) -> None:
+    """Raise UserError unless the profile has a headless command."""
     if not profile.command:
         raise UserError(f"harness profile {profile.name} has no headless command", "name one: `… -- COMMAND`")
+
+
+def render_headless(profile: HarnessProfile, values: dict[str, str], prompt: str) -> tuple[str, ...]:
+    """The profile's headless command."""
     return render_command(profile.command, {**values, "prompt": prompt})
 
 
@@ -70,6 +74,5 @@ def write_files(folder: Path, files: dict[Path, str]) -> None:
 
 
 def remove_files(folder: Path) -> None:
-    """Remove what was rendered for a session; it is over."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Remove what was rendered for a session; it is over. What cannot be removed holds a revoked key at most."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -2,111 +2,119 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from agentdyno.core.errors import UserError
-from agentdyno.core.records import Outcome, Session
+from agentdyno.core.records import Session
 from agentdyno.sessions.checks import run_checks
-from agentdyno.sessions.closing import finalize, require_session
-from agentdyno.sessions.environment import below, render_headless
-from agentdyno.sessions.opening import Context, Opened, Wanted, open_session
+from agentdyno.sessions.closing import finalize
+from agentdyno.sessions.ending import end
+from agentdyno.sessions.environment import below, render_headless, require_headless
+from agentdyno.sessions.interruption import Interrupted
+from agentdyno.sessions.opening import Context, Opened, Wanted, aborted_on_failure, open_session
 from agentdyno.sessions.steps import take_step
 
-_STOP_TIMEOUT_S = 5.0
+
+class Launch(NamedTuple):
+    """Where and how the command is run."""
+
+    folder: Path
+    output: IO[bytes] | None = None
+    """Takes all that it prints; by default it has the terminal."""
+    own_group: bool = False
+    """It has no standard input, and the terminal's Ctrl-C does not reach it."""
+
+
+class Ended(NamedTuple):
+    """A finalized session, and how its command ended: negative for a signal."""
+
+    session: Session
+    exit_code: int
 
 
 def start_session(
     context: Context,
     wanted: Wanted,
     command: Sequence[str],
+    launch: Launch,
     *,
-    folder: Path,
-    output: IO[bytes] | None = None,
-    own_group: bool = False,
-) -> Session:
-    """Run one command as a session's harness, in `folder`, and return the finalized session.
+    opened: Callable[[Session], object] = lambda _: None,
+    waiting: Callable[[int], object] = lambda _: None,
+) -> Ended:
+    """Run one command as a session's harness, to the session's end.
 
-    Without a command the profile's headless one is run with the task card's prompt. `output` takes what it prints; by
-    default it has the terminal. With `own_group` it cannot be reached by the terminal's Ctrl-C. Interrupted at any
-    point, the session ends as aborted and the interruption goes on.
+    Without a command the profile's headless one is run with the task card's prompt. `opened` is told of the session
+    before the command runs, `waiting` how many requests are in flight after it. Interrupted at any point, the command
+    is ended, the session is finalized as aborted, and Interrupted is raised.
     """
-    opened = open_session(context, wanted)
-    session_id = opened.session.session_id
-    outcome: Outcome = "aborted"
-    try:
-        _lay_in(opened.task_card.files, folder)
-        arguments = list(command) or list(_headless(opened, folder))
-        take_step(context.ledger, session_id, "rendered", "launched", launched_at_us=context.clock_us())
-        exit_code = _run(arguments, opened.env, context.environ, folder, output, own_group=own_group)
-        result = run_checks(opened.task_card.checks, folder)
-        context.ledger.note_result(
-            session_id, exit_code, result.passed if result else None, result.total if result else None
+    _require_fit(context, wanted, command, launch.folder)
+    ready = open_session(context, wanted)
+    session_id = ready.session.session_id
+    with aborted_on_failure(context, session_id):
+        opened(ready.session)
+        exit_code = _work(context, ready, command, launch)
+        session = finalize(
+            context.ledger,
+            context.home,
+            session_id,
+            "completed",
+            None,
+            context.clock_us,
+            given_up=context.interruptions.more(),
+            waiting=waiting,
         )
-        outcome = "completed"
-    finally:
-        finalize(context.ledger, context.home, session_id, outcome, None, context.clock_us)
-    return require_session(context.ledger, session_id)
+    return Ended(session, exit_code)
 
 
-def _lay_in(files: Mapping[str, str], folder: Path) -> None:
-    """Write a task card's files. One that is there with another content is not overwritten: UserError."""
-    for name, text in files.items():
+def _require_fit(context: Context, wanted: Wanted, command: Sequence[str], folder: Path) -> None:
+    """Raise UserError, before there is a session, for what could not be launched."""
+    variant = context.config.variant(wanted.variant)
+    if not command:
+        require_headless(context.config.harness_profile(variant.harness_profile))
+    for name, text in context.config.task_card(wanted.task_card).files.items():
         path = below(folder, name)
-        if path.exists() and path.read_text() != text:
+        if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
             raise UserError(f"{path} is there already, and is not the task card's", "move it away, or start elsewhere")
+
+
+def _work(context: Context, ready: Opened, command: Sequence[str], launch: Launch) -> int:
+    """Lay in the task card's files, run the command, and keep what came of it; the exit code."""
+    session_id, task_card = ready.session.session_id, ready.task_card
+    for name, text in task_card.files.items():
+        path = below(launch.folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text.encode())
+    values = {**ready.values, "workspace": str(launch.folder)}
+    arguments = list(command) or list(render_headless(ready.profile, values, task_card.prompt))
+    take_step(context.ledger, session_id, "rendered", "launched", launched_at_us=context.clock_us())
+    exit_code = _run(context, arguments, {**context.environ, **ready.env}, launch)
+    result = run_checks(task_card.checks, launch.folder)
+    context.ledger.note_result(
+        session_id, exit_code, result.passed if result else None, result.total if result else None
+    )
+    return exit_code
 
 
-def _headless(opened: Opened, folder: Path) -> tuple[str, ...]:
-    values = {**opened.values, "workspace": str(folder)}
-    return render_headless(opened.profile, values, opened.task_card.prompt)
-
-
-def _run(
-    arguments: list[str],
-    env: Mapping[str, str],
-    environ: Mapping[str, str],
-    folder: Path,
-    output: IO[bytes] | None,
-    *,
-    own_group: bool,
-) -> int:
-    """Run the command to its end; its exit code, negative for a signal. Interrupted, it is ended first."""
+def _run(context: Context, arguments: list[str], environ: Mapping[str, str], launch: Launch) -> int:
+    """Run the command to its end; its exit code. Interrupted, it and all that it started are ended first."""
     try:
         process = subprocess.Popen(
             arguments,
-            env={**environ, **env},
-            cwd=folder,
-            stdin=subprocess.DEVNULL if own_group else None,
-            stdout=output,
-            stderr=output,
-            start_new_session=own_group,
+            env=environ,
+            cwd=launch.folder,
+            stdin=subprocess.DEVNULL if launch.own_group else None,
+            stdout=launch.output,
+            stderr=launch.output,
+            start_new_session=launch.own_group,
         )
-    except FileNotFoundError as error:
-        raise UserError(f"{arguments[0]} is not installed", "install it, or put its folder on PATH") from error
-    except PermissionError as error:
-        raise UserError(f"{arguments[0]} cannot be run: {error.strerror}", "check its permissions") from error
+    except OSError as error:
+        raise UserError(f"{arguments[0]} cannot be run: {error.strerror}", "is it a program?") from error
     try:
-        return process.wait()
-    except BaseException:
-        _end(process, own_group=own_group)
+        with context.interruptions.released():
+            return process.wait()
+    except Interrupted as interrupted:
+        end(process, None if launch.own_group else interrupted.signum, hurry=context.interruptions.more())
         raise
-
-
-def _end(process: subprocess.Popen[bytes], *, own_group: bool) -> None:
-    """Ask a process (or its group) to end, then make it."""
-    for signum, patience_s in ((signal.SIGTERM, _STOP_TIMEOUT_S), (signal.SIGKILL, None)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signum) if own_group else process.send_signal(signum)
-        try:
-            process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            continue
-        return

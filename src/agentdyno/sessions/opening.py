@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +13,17 @@ from agentdyno.core.errors import UserError
 from agentdyno.core.ids import key_hash, session_key, time_ordered_id
 from agentdyno.core.lifecycle import require_next
 from agentdyno.core.records import Credential, HarnessProfile, Provider, Session, TaskCard, Variant
-from agentdyno.sessions.closing import finalize
+from agentdyno.sessions.closing import finalize, require_session
 from agentdyno.sessions.environment import render_environment, template_values, write_files
+from agentdyno.sessions.interruption import Interrupted, Interruptions
 from agentdyno.sessions.repository import RepositoryFacts, read_repository
 from agentdyno.sessions.steps import log_step, take_step
 from agentdyno.stand.home import Home
 from agentdyno.stand.inventory import read_harness, read_machine, read_versions
 from agentdyno.stand.state import StandState
 from agentdyno.store.ledger import Ledger
+
+_ABORTED_DRAIN_TIMEOUT_S = 5.0
 
 
 class Context(NamedTuple):
@@ -33,6 +36,7 @@ class Context(NamedTuple):
     environ: Mapping[str, str]
     clock_us: Callable[[], int]
     random: Callable[[int], bytes]
+    interruptions: Interruptions
 
 
 class Wanted(NamedTuple):
@@ -73,7 +77,7 @@ def open_session(context: Context, wanted: Wanted) -> Opened:
     """Take a new session to the step `rendered`.
 
     Raises UserError, before anything is written, for what does not exist or does not fit. Whatever goes wrong after
-    that, Ctrl-C included, leaves the session finalized as aborted.
+    that, an interruption included, leaves the session finalized as aborted.
     """
     choice = _choose(context, wanted)
     session = _new_session(context, wanted, choice)
@@ -83,16 +87,35 @@ def open_session(context: Context, wanted: Wanted) -> Opened:
     require_next("chosen", session.phase)
     context.ledger.add_session(session)
     log_step(session.session_id, session.phase)
-    try:
+    with aborted_on_failure(context, session.session_id):
         key = issue_key(context, session)
         take_step(context.ledger, session.session_id, "created", "credentialed")
         _record_facts(context, session, choice)
         env, values = _render(context, session, choice, key)
         take_step(context.ledger, session.session_id, "recorded", "rendered")
-    except BaseException:
-        finalize(context.ledger, context.home, session.session_id, "aborted", None, context.clock_us)
+    return Opened(require_session(context.ledger, session.session_id), env, values, choice.profile, choice.task_card)
+
+
+@contextlib.contextmanager
+def aborted_on_failure(context: Context, session_id: str) -> Iterator[None]:
+    """Whatever goes wrong while this lasts, an interruption included, leaves the session finalized as aborted."""
+    try:
+        yield
+        context.interruptions.raise_if_any()
+    except BaseException as error:
+        session = finalize(
+            context.ledger,
+            context.home,
+            session_id,
+            "aborted",
+            None,
+            context.clock_us,
+            _ABORTED_DRAIN_TIMEOUT_S,
+            given_up=context.interruptions.more(),
+        )
+        if isinstance(error, Interrupted):
+            error.add_note(f"session {session_id} is {session.outcome}")
         raise
-    return Opened(_reread(context, session), env, values, choice.profile, choice.task_card)
 
 
 def issue_key(context: Context, session: Session) -> str:
@@ -136,7 +159,7 @@ def _choose(context: Context, wanted: Wanted) -> _Choice:
             ("task card", task_card.name, experiment.task_cards),
         ):
             if name not in names:
-                raise UserError(f"{kind} {name} is not in experiment {experiment.name}", f"it has {', '.join(names)}")
+                raise UserError(f'{kind} "{name}" is not in experiment {experiment.name}', f"it has {', '.join(names)}")
     provider, profile = config.provider(variant.provider), config.harness_profile(variant.harness_profile)
     if provider.name in context.stand.missing_secrets:
         raise UserError(
@@ -209,7 +232,3 @@ def _render(context: Context, session: Session, choice: _Choice, key: str) -> tu
     rendered = render_environment(choice.variant, choice.profile, values, key, folder)
     write_files(folder, rendered.files)
     return rendered.env, values
-
-
-def _reread(context: Context, session: Session) -> Session:
-    return context.ledger.session(session.session_id) or replace(session)

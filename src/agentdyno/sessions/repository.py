@@ -22,9 +22,12 @@ class RepositoryFacts(NamedTuple):
 
 def read_repository(folder: Path) -> RepositoryFacts:
     """The facts of the Git repository that holds `folder`. Raises UserError when there is none."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}", "name a Git repository with --repo PATH")
     root = _git(folder, "rev-parse", "--show-toplevel")
     if root is None:
-        raise UserError(f"{folder} is in no Git repository", "name one with --repo PATH, or run `git init` there")
+        what = f"{folder.resolve()} is in no Git repository"
+        raise UserError(what, "name one with --repo PATH, or run `git init` there")
     return RepositoryFacts(
         root=root,
         branch=_git(folder, "symbolic-ref", "--short", "--quiet", "HEAD"),
@@ -35,7 +38,9 @@ def read_repository(folder: Path) -> RepositoryFacts:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        # Without optional locks `status` leaves the index of the measured repository as it is.
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise UserError("git is not installed", "install it: the stand records what it measures") from error
     return done.stdout.strip() if done.returncode == 0 else None

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from agentdyno.core.errors import DynoError, LedgerUnavailable
+from agentdyno.core.errors import LedgerUnavailable
 from agentdyno.core.ids import digest
 from agentdyno.core.jsonable import to_jsonable
-from agentdyno.core.lifecycle import require_next
+from agentdyno.core.lifecycle import MovedMeanwhile, OutOfOrder, require_next
 from agentdyno.core.records import (
     CONFIGURED,
     Credential,
@@ -30,6 +30,7 @@ from agentdyno.core.records import (
     UnreadableRecord,
 )
 from agentdyno.core.rollups import rollup_session
+from agentdyno.store.engine import sqlite_engine
 from agentdyno.store.migrate import bring_up_to_date
 from agentdyno.store.rows import column_names, flattener, record_of
 from agentdyno.store.tables import build_metadata
@@ -60,27 +61,6 @@ class Absorbed(NamedTuple):
     rebuilt_sessions: tuple[str, ...]
 
 
-def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
-    # SQLAlchemy begins transactions itself (see _begin): the driver must not.
-    dbapi_connection.isolation_level = None
-    cursor = dbapi_connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-        "cache_size=-64000",
-        "wal_autocheckpoint=10000",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    # A deferred transaction that reads first and writes later fails at once when another writer was in between.
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
 class Ledger:
     """Every entity's rows. Open it with `Ledger.open`; it may be shared by threads."""
 
@@ -89,15 +69,12 @@ class Ledger:
         self.tables = build_metadata().tables
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
-        """Open the SQLite ledger at `path`, made or migrated as needed.
+    def open(cls, path: Path, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> Ledger:
+        """Open the SQLite ledger at `path`, made or migrated as needed; a lock is waited for up to `busy_timeout_s`.
 
         Raises LedgerNewer for a schema that this version does not know, LedgerUnavailable when it cannot be opened.
         """
-        url = sa.URL.create("sqlite", database=str(path))
-        engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
-        sa.event.listen(engine, "connect", _configure_sqlite)
-        sa.event.listen(engine, "begin", _begin)
+        engine = sqlite_engine(path, busy_timeout_s)
         ledger = cls(engine)
         with ledger._faults_named():
             bring_up_to_date(engine)
@@ -116,11 +93,15 @@ class Ledger:
         except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
             raise  # ours, not the database's
         except sa.exc.DatabaseError as error:
-            url = self._engine.url.render_as_string(hide_password=True)
-            raise LedgerUnavailable(
-                f"the ledger {url} cannot be used: {error.orig}",
-                "check that its folder exists, is writable and has room",
-            ) from error
+            raise self._unavailable(error.orig) from error
+        except self._engine.dialect.loaded_dbapi.DatabaseError as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, reason: BaseException | None) -> LedgerUnavailable:
+        url = self._engine.url.render_as_string(hide_password=True)
+        return LedgerUnavailable(
+            f"the ledger {url} cannot be used: {reason}", "check that its folder exists, is writable and has room"
+        )
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -163,12 +144,14 @@ class Ledger:
         return None if row is None else record_of(Session, row)
 
     def advance(self, session_id: str, current: Phase, following: Phase, **changes: Any) -> None:
-        """Take a session from one step to the next, with what that step found out.
+        """Take a session from one step to the next, with what that step found out; `close_session` does the last.
 
-        Raises OutOfOrder for a step that is not the next, DynoError when another process moved the session meanwhile.
+        Raises OutOfOrder for a step that is not the next, MovedMeanwhile when another process moved the session.
         """
         outcome: Outcome | None = changes.get("outcome")
         require_next(current, following, outcome)
+        if following == "finalized":
+            raise OutOfOrder("a session becomes finalized only together with its rollups")
         table = self.tables["session"]
         with self.write() as connection:
             result = connection.execute(
@@ -177,7 +160,7 @@ class Ledger:
                 .values(phase=following, **changes)
             )
             if result.rowcount != 1:
-                raise DynoError(f"session {session_id} is no longer {current}", "another process moved it; look again")
+                raise MovedMeanwhile(f"session {session_id} is no longer {current}", "look again: `dyno session show`")
 
     def note_result(self, session_id: str, exit_code: int, checks_passed: int | None, checks_total: int | None) -> None:
         """Keep how the launched command ended and what the checks said, while the session is still open."""
@@ -201,33 +184,44 @@ class Ledger:
             return tuple(connection.execute(query).scalars())
 
     def issue(self, credential: Credential) -> None:
-        """Keep a new credential and revoke every older one of its session, in one transaction."""
-        table = self.tables["credential"]
+        """Keep a new credential and revoke every older one of its session, in one transaction.
+
+        Raises OutOfOrder for a session that is over.
+        """
+        sessions = self.tables["session"]
+        query = sa.select(sessions.c.ended_at_us).where(sessions.c.session_id == credential.session_id)
         with self.write() as connection:
-            connection.execute(
-                sa.update(table)
-                .where(table.c.session_id == credential.session_id, table.c.revoked_at_us.is_(None))
-                .values(revoked_at_us=credential.created_at_us)
-            )
+            if connection.execute(query).scalar() is not None:
+                raise OutOfOrder(f"session {credential.session_id} is over", "create another")
+            self._revoke(connection, credential.session_id, credential.created_at_us)
             connection.exec_driver_sql(
                 _insert("credential", column_names(Credential)), flattener(Credential)(credential)
             )
 
     def revoke(self, session_id: str, now_us: int) -> None:
         """Revoke every credential of a session; those revoked before keep their time."""
-        table = self.tables["credential"]
         with self.write() as connection:
-            connection.execute(
-                sa.update(table)
-                .where(table.c.session_id == session_id, table.c.revoked_at_us.is_(None))
-                .values(revoked_at_us=now_us)
-            )
+            self._revoke(connection, session_id, now_us)
+
+    def _revoke(self, connection: Connection, session_id: str, now_us: int) -> None:
+        table = self.tables["credential"]
+        connection.execute(
+            sa.update(table)
+            .where(table.c.session_id == session_id, table.c.revoked_at_us.is_(None))
+            .values(revoked_at_us=now_us)
+        )
 
     def credential_scope(self, key_hash: str) -> CredentialScope | None:
-        """What a key with this hash may do; None when no such key was ever issued."""
-        with self.read() as connection:
-            row = connection.exec_driver_sql(_CREDENTIAL_SCOPE, (key_hash,)).first()
-        return None if row is None else CredentialScope(*row)
+        """What a key with this hash may do; None when no such key was ever issued.
+
+        One statement on the driver's own connection: a gateway asks this on every request, where SQLAlchemy's
+        transaction around it would cost six times the statement.
+        """
+        with self._faults_named(), contextlib.closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(_CREDENTIAL_SCOPE, (key_hash,))
+            rows = cursor.fetchall()
+        return CredentialScope(*rows[0]) if rows else None
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -319,7 +313,9 @@ class Ledger:
                 .values(phase="finalized", outcome=outcome, ended_at_us=ended_at_us, notes=notes)
             )
             if result.rowcount != 1:
-                raise DynoError(f"session {session_id} is not ready to be closed", "run finalize again")
+                raise MovedMeanwhile(f"session {session_id} is not collected", "look again: `dyno session show`")
+            # Once more: a key may have been rotated while the session was being closed.
+            self._revoke(connection, session_id, ended_at_us)
             self._rebuild_rollups(connection, session_id)
 
     def _rebuild_rollups(self, connection: Connection, session_id: str) -> None:

@@ -36,6 +36,14 @@ def sessions(ledger: Ledger, *, experiment: str | None = None, only_open: bool =
         return tuple(record_of(Session, row) for row in connection.execute(query).mappings())
 
 
+def experiment_names(ledger: Ledger) -> tuple[str, ...]:
+    """Experiments that have sessions, sorted."""
+    column = ledger.tables["session"].c.experiment
+    query = sa.select(column).where(column.is_not(None)).distinct().order_by(column)
+    with ledger.read() as connection:
+        return tuple(connection.execute(query).scalars())
+
+
 def session_totals(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, SessionTotals]:
     """Totals of each session that has requests."""
     table = ledger.tables["request"]

@@ -80,7 +80,7 @@ class SpoolWriter:
             self._next_segment()
 
     def _appear(self, nascent: Path) -> None:
-        """Make the run's folder; it gets its name only when locked, so that who sees it can tell if its gateway lives."""
+        """Make the run's folder. It gets its name once locked: whoever sees it can tell whether its gateway lives."""
         nascent.mkdir(parents=True)
         self._lock = os.open(nascent / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -170,7 +170,7 @@ def read_lines(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: boo
         if number < segment:
             continue
         start_bytes = offset_bytes if number == segment else 0
-        for line in read_segment(run, number, start_bytes, complete=ended or number < numbers[-1]):
+        for line in _read_segment(run, number, start_bytes, complete=ended or number < numbers[-1]):
             yield line
             taken_bytes += line.end_bytes - line.offset_bytes
             if taken_bytes >= limit_bytes:
@@ -178,11 +178,28 @@ def read_lines(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: boo
 
 
 def _segments(run: Path) -> list[int]:
+    """Numbers of a run's segments, oldest first."""
     return sorted(int(path.stem) for path in run.glob("*.jsonl") if path.stem.isdecimal())
 
 
-def read_segment(run: Path, segment: int, offset_bytes: int = 0, *, complete: bool) -> Iterator[Line]:
-    """Lines of one segment from an offset on. A tail without newline is torn if the segment is complete, else left."""
+def lines_mentioning(needle: bytes, run: Path, until: Line) -> Iterator[Line]:
+    """Whole lines that hold some bytes, from a line backwards, that line included."""
+    for segment in reversed(_segments(run)):
+        if segment > until.segment:
+            continue
+        path = _segment_path(run, segment)
+        with path.open("rb") as file:
+            data = file.read(until.end_bytes if segment == until.segment else -1)
+        end_bytes = len(data)
+        while (found := data.rfind(needle, 0, end_bytes)) >= 0:
+            end_bytes = data.rfind(b"\n", 0, found) + 1
+            newline = data.find(b"\n", found)
+            if newline >= 0:
+                yield Line(segment, end_bytes, data[end_bytes:newline])
+
+
+def _read_segment(run: Path, segment: int, offset_bytes: int = 0, *, complete: bool) -> Iterator[Line]:
+    """The lines of a segment from an offset on; a tail without newline only when the segment is complete, as torn."""
     with _segment_path(run, segment).open("rb") as file:
         # Each block is one read, and its unfinished end is read again with the next: a writer may take a half-written
         # line back and write another in its place, and a line must not be glued together from both.

@@ -15,6 +15,7 @@ import msgspec
 
 from agentdyno.core.dialects.sse import EventSplitter
 from agentdyno.core.dialects.wire import Answer, Event, EventKind, RequestFacts, Tokens
+from agentdyno.core.secrets import find_secrets
 
 UNREADABLE = (ValueError, RecursionError)
 """What `decode` raises: not JSON, not UTF-8, not the expected shape, or nested beyond all sense."""
@@ -81,7 +82,7 @@ def error_code(error: Any) -> str | None:
             code = error.get(name)
             if type(code) is int:
                 code = str(code)
-            if isinstance(code, str) and _CODE.fullmatch(code) and code not in _NO_CODE:
+            if isinstance(code, str) and _CODE.fullmatch(code) and code not in _NO_CODE and not find_secrets(code):
                 return code
     return "error"
 

@@ -1,0 +1,22 @@
+"""Numbers and times in the words that people read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+UNKNOWN = "–"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number with thousands apart; a dash for what is unknown."""
+    return UNKNOWN if value is None else f"{value:,.{digits}f}"
+
+
+def moment(at_us: int | None) -> str:
+    """A time in UTC, to the second; a dash for what is unknown."""
+    return UNKNOWN if at_us is None else datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 session`, `2 sessions`."""
+    return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"

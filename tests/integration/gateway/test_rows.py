@@ -1,0 +1,266 @@
+"""One true row for each request: over both surfaces, streamed and not, whatever the provider does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import httpx
+import lab
+import pytest
+from lab import Key, ask, body, rows
+from stand_process import Project, StandProcess
+
+SCRIPTS = ("cached", "failing", "hello", "overloaded", "rate-limited", "slow", "write-file")
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+_PROPERTIES = {"path": {"type": "string"}, "content": {"type": "string"}}
+_SCHEMA = {"type": "object", "properties": _PROPERTIES, "required": ["path", "content"]}
+TOOLS: dict[str, list[dict[str, Any]]] = {
+    "openai_chat": [{"type": "function", "function": {"name": "write_file", "parameters": _SCHEMA}}],
+    "anthropic_messages": [{"name": "write_file", "input_schema": _SCHEMA}],
+}
+
+
+class Seen(NamedTuple):
+    """One request: what the client got, what the provider counted, and the row."""
+
+    answer: httpx.Response
+    served: dict[str, Any]
+    row: dict[str, Any]
+
+
+class Kind(NamedTuple):
+    """A kind of request."""
+
+    script: str
+    surface: str
+    streamed: bool
+
+
+KINDS = [Kind(script, surface, streamed) for script in SCRIPTS for surface in lab.PATHS for streamed in (False, True)]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return lab.small_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def keys(project: Project, stand: StandProcess) -> dict[str, Key]:
+    lab.write_variants(project, SCRIPTS)
+    return lab.open_sessions(project, SCRIPTS)
+
+
+@pytest.fixture(scope="module")
+def seen(project: Project, stand: StandProcess, keys: dict[str, Key]) -> dict[Kind, Seen]:
+    """Every kind of request, made once."""
+    stand.forget_served()
+    answers = {}
+    for kind in KINDS:
+        tools: dict[str, Any] = {"tools": TOOLS[kind.surface]} if kind.script == "write-file" else {}
+        answers[kind] = ask(stand, keys[kind.script], kind.surface, stream=kind.streamed, **tools)
+    served = stand.served()["requests"]
+    found = {script: iter(rows(project, keys[script].session_id, 4, settled=True)) for script in SCRIPTS}
+    assert len(served) == len(KINDS)
+    return {
+        kind: Seen(answer, request, next(found[kind.script]))
+        for (kind, answer), request in zip(answers.items(), served, strict=True)
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind)))
+def test_what_every_row_says(seen: dict[Kind, Seen], keys: dict[str, Key], kind: Kind) -> None:
+    answer, served, row = seen[kind]
+    assert (row["surface"], row["streamed"], row["model_requested"]) == (kind.surface, kind.streamed, kind.script)
+    assert row["session_id"] == keys[kind.script].session_id
+    assert row["http_status"] == answer.status_code
+    assert row["litellm_call_id"] == row["request_key"] == answer.headers["x-litellm-call-id"]
+    assert row["provider_request_id"] == served["request_id"]
+    assert row["response_bytes"] == len(answer.content)
+    assert row["latency_ms"] > 0
+    assert json.loads(row["tags"]) == [
+        f"session:{row['session_id']}",
+        f"variant:scripted-{kind.script}",
+        "task_card:say-hello",
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.script in ("cached", "hello", "slow", "write-file")], ids=str
+)
+def test_a_success(seen: dict[Kind, Seen], kind: Kind) -> None:
+    answer, served, row = seen[kind]
+    assert (row["status"], row["error_class"], row["error_code"], row["http_status"]) == ("ok", None, None, 200)
+    assert [row[name] for name in TOKENS] == [served[name] for name in TOKENS]
+    assert row["response_id"] is not None
+    assert row["response_id"] in answer.text
+    if kind.streamed:
+        assert 0 < row["ttft_ms"] <= row["latency_ms"]
+    else:
+        assert row["ttft_ms"] is None
+        assert row["usage_source"] == "proxy"
+
+
+def test_cached_and_reasoning_tokens_are_part_of_their_whole(seen: dict[Kind, Seen]) -> None:
+    for kind in KINDS:
+        if kind.script == "cached":
+            assert [seen[kind].row[name] for name in TOKENS] == [1200, 90, 1000, 150, 64]
+
+
+def test_the_first_token_is_not_the_first_byte(seen: dict[Kind, Seen]) -> None:
+    for surface in lab.PATHS:
+        row = seen[Kind("slow", surface, True)].row
+        assert row["ttft_ms"] >= 375  # 500 ms, less a quarter of jitter
+        assert row["latency_ms"] - row["ttft_ms"] >= 1000  # over 60 further pieces of 30 ms or more
+
+
+def test_tool_calls_are_counted(seen: dict[Kind, Seen]) -> None:
+    for kind in KINDS:
+        if kind.script == "write-file":
+            assert seen[kind].row["tool_calls"] == 1
+            assert seen[kind].row["finish_reason"] in ("tool_calls", "tool_use")
+        elif kind.script == "hello":
+            assert seen[kind].row["tool_calls"] == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "http_status", "error_class"),
+    [("failing", 500, "server_error"), ("rate-limited", 429, "rate_limit"), ("overloaded", 529, "overloaded")],
+)
+def test_an_error_of_the_provider(seen: dict[Kind, Seen], script: str, http_status: int, error_class: str) -> None:
+    for kind in KINDS:
+        if kind.script == script:
+            answer, served, row = seen[kind]
+            assert served["status"] == http_status
+            # LiteLLM tells Anthropic's 529 as a 500, to the harness and to us.
+            retold = script == "overloaded" and kind.surface == "anthropic_messages"
+            assert (answer.status_code, row["error_class"]) == (
+                (500, "server_error") if retold else (http_status, error_class)
+            )
+            assert row["status"] == "provider_error"
+            assert [row[name] for name in ("input_tokens", "output_tokens", "ttft_ms", "cost_usd")] == [None] * 4
+
+
+def test_the_row_is_the_same_whether_or_not_a_chat_stream_shows_its_usage(
+    project: Project, stand: StandProcess, keys: dict[str, Key]
+) -> None:
+    key = lab.open_session(project, "cached")
+    shown = ask(stand, key, stream=True, stream_options={"include_usage": True})
+    hidden = ask(stand, key, stream=True, stream_options={"include_usage": False})
+    assert '"usage"' in shown.text
+    assert '"usage":{' not in hidden.text.replace(" ", "")
+    first, second = rows(project, key.session_id, 2, settled=True)
+    assert [first[name] for name in TOKENS] == [second[name] for name in TOKENS] == [1200, 90, 1000, 150, 64]
+
+
+STEERING: dict[str, Any] = {
+    "api_key": "sk-of-the-client",
+    "custom_llm_provider": "anthropic",
+    "deployment_id": "x",
+    "extra_headers": {"authorization": "Bearer of-the-client"},
+    "fallbacks": [{"hello": ["slow"]}],
+    "litellm_call_id": "of-the-client",
+    "litellm_metadata": {"tags": ["of-the-client"]},
+    "max_retries": 3,
+    "metadata": {"tags": ["of-the-client"], "user_api_key_alias": "of-the-client"},
+    "mock_response": "of the client",
+    "no-log": True,
+    "num_retries": 3,
+    "specific_deployment": True,
+    "tags": ["of-the-client"],
+    "timeout": 0.001,
+}
+STEERING_HEADERS = {
+    "x-litellm-call-id": "of-the-client",
+    "x-litellm-tags": "of-the-client",
+    "x-litellm-num-retries": "3",
+    "x-litellm-timeout": "0.001",
+    "x-litellm-api-key": "sk-of-the-client",
+    "x-litellm-spend-logs-metadata": '{"tags": ["of-the-client"]}',
+}
+
+
+@pytest.mark.parametrize("surface", lab.PATHS)
+def test_a_client_cannot_steer_the_gateway(
+    project: Project, stand: StandProcess, keys: dict[str, Key], surface: str
+) -> None:
+    key = lab.open_session(project, "hello")
+    stand.forget_served()
+    url, headers = stand.url + lab.PATHS[surface], {**key.headers, **STEERING_HEADERS}
+    for name, value in STEERING.items():
+        answer = httpx.post(url, json=body(key, **{name: value}), headers=headers)
+        assert answer.status_code == 200, (name, answer.text)
+        assert "Hello from the stand." in answer.text
+    served = stand.served()["requests"]
+    assert [request["script"] for request in served] == ["hello"] * len(STEERING)
+    assert "of-the-client" not in str(rows(project, key.session_id, len(STEERING), settled=True))
+    for row in rows(project, key.session_id, len(STEERING)):
+        assert (row["status"], row["litellm_call_id"]) == ("ok", row["request_key"])
+
+
+def test_an_error_is_not_tried_again_at_a_clients_wish(project: Project, stand: StandProcess) -> None:
+    key = lab.open_session(project, "failing")
+    stand.forget_served()
+    ask(stand, key, num_retries=3, max_retries=3, retry_policy={"InternalServerErrorRetries": 3})
+    assert stand.served()["totals"]["requests"] == 1
+    assert len(rows(project, key.session_id, 1)) == 1
+
+
+@pytest.mark.parametrize("name", ["api_base", "base_url", "user_config", "input_cost_per_token"])
+def test_another_upstream_or_price_is_refused(
+    project: Project, stand: StandProcess, keys: dict[str, Key], name: str
+) -> None:
+    served = stand.served()["totals"]["requests"]
+    steering: dict[str, Any] = {name: "http://127.0.0.1:9"}
+    assert ask(stand, keys["hello"], **steering).status_code in (400, 401)
+    assert stand.served()["totals"]["requests"] == served
+
+
+class TestAClientThatLeaves:
+    def test_in_the_middle_of_a_stream(self, project: Project, stand: StandProcess) -> None:
+        key = lab.open_session(project, "slow")
+        for surface in lab.PATHS:
+            stand.forget_served()
+            url = stand.url + lab.PATHS[surface]
+            with httpx.stream("POST", url, json=body(key, stream=True), headers=key.headers) as answer:
+                next(chunk for chunk in answer.iter_text() if "dyna" in chunk or " A" in chunk or '"A' in chunk)
+            assert_cancelled(stand)
+        for row in rows(project, key.session_id, 2):
+            assert (row["status"], row["http_status"], row["error_class"]) == ("client_disconnect", 200, None)
+            assert row["ttft_ms"] is not None
+            assert row["output_tokens"] is None or row["usage_source"] == "estimated"
+
+    @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "unstreamed"])
+    def test_before_the_first_token(self, project: Project, stand: StandProcess, streamed: bool) -> None:
+        key = lab.open_session(project, "slow")
+        for surface in lab.PATHS:
+            stand.forget_served()
+            with pytest.raises(httpx.ReadTimeout):
+                ask(stand, key, surface, stream=streamed, timeout=0.25)
+            assert_cancelled(stand)
+        for row in rows(project, key.session_id, 2):
+            assert (row["status"], row["error_class"], row["ttft_ms"]) == ("client_disconnect", None, None)
+            if not streamed:
+                assert row["http_status"] is None
+
+    def test_with_the_whole_answer_it_is_a_success(self, project: Project, stand: StandProcess) -> None:
+        key = lab.open_session(project, "hello")
+        url = stand.url + lab.PATHS["openai_chat"]
+        with httpx.stream("POST", url, json=body(key, stream=True), headers=key.headers) as answer:
+            text = ""
+            for chunk in answer.iter_text():
+                text += chunk
+                if "[DONE]" in text:
+                    break
+        (row,) = rows(project, key.session_id, 1, settled=True)
+        assert row["status"] == "ok"
+
+
+def assert_cancelled(stand: StandProcess) -> None:
+    """The provider was asked, and was left before its answer was whole: it would have taken over two seconds."""
+
+    def served() -> dict[str, Any] | None:
+        requests: list[dict[str, Any]] = stand.served()["requests"]
+        return requests[0] if requests else None
+
+    assert lab.wait_for("the provider's count", served)["complete"] is False

@@ -1,0 +1,256 @@
+"""What people get wrong: one line that says what to do, an exit code, and no session."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+from ledgers import add_session
+from stand_process import Project, StandProcess
+
+from agentdyno.store.ledger import Ledger
+from sessions.client import create, rows
+
+CREATE = ("session", "create", "--variant", "plain", "--task-card", "say-hello", "--repo", "repo")
+START = ("session", "start", *CREATE[2:])
+
+
+def instead(name: str, value: str, of: tuple[str, ...] = CREATE) -> tuple[str, ...]:
+    """The same command with another value for one option."""
+    place = of.index(name) + 1
+    return (*of[:place], value, *of[place + 1 :])
+
+
+WRONG = [
+    (instead("--variant", "plian"), 'variant "plian" is not defined; did you mean "plain"?'),
+    (instead("--task-card", "say-helo"), 'task card "say-helo" is not defined; did you mean "say-hello"?'),
+    ((*CREATE, "--experiment", "trail"), 'experiment "trail" is not defined; did you mean "trial"?'),
+    ((*CREATE, "--experiment", "trial"), 'task card "say-hello" is not in experiment trial; it has write-hello'),
+    (
+        (*instead("--variant", "held"), "--experiment", "trial"),
+        'variant "held" is not in experiment trial; it has plain',
+    ),
+    (
+        instead("--variant", "openai-mini-swe-agent"),
+        "provider openai is not served: OPENAI_API_KEY was not set; set it in the environment of `dyno up`, and start "
+        "the stand again",
+    ),
+    (instead("--repo", "/"), "/ is in no Git repository; name one with --repo PATH, or run `git init` there"),
+    (instead("--repo", "nowhere"), "there is no folder nowhere; name a Git repository with --repo PATH"),
+    (
+        instead("--variant", "absent"),
+        "no-such-harness is not installed; install it, or put its folder on PATH (profile absent)",
+    ),
+    (
+        (*START, "--", "no-such-command"),
+        "no-such-command is not installed; install it, or put its folder on PATH (profile openai-client)",
+    ),
+    (START, "harness profile openai-client has no headless command; name one: `… -- COMMAND`"),
+    ((*CREATE, "--env-file", "dyno.yaml/env"), "dyno.yaml/env cannot be written: Not a directory; name another file"),
+    (("session", "show", "ses_nothing"), 'there is no session "ses_nothing"; `dyno session list` shows all'),
+    (
+        ("session", "finalize", "nothing", "--outcome", "completed"),
+        'there is no session "nothing"; `dyno session list` shows all',
+    ),
+    (("session", "env", "nothing"), "a session's key is shown once and kept nowhere; issue a new one: --rotate"),
+]
+
+
+def count(project: Project) -> int:
+    """Rows of sessions that there are."""
+    (row,) = rows(project.home / "ledger.sqlite", "SELECT count(*) AS sessions FROM session")
+    return int(row["sessions"])
+
+
+@pytest.fixture
+def own(project: Project) -> Project:
+    """The shared project, with a harness that is nowhere."""
+    project.write("configs/harness_profiles/absent.yaml", "surface: openai_chat\nenv: {}\ncommand: [no-such-harness]\n")
+    project.write("configs/variants/absent.yaml", "provider: scripted\nmodel: hello\nharness_profile: absent\n")
+    return project
+
+
+@pytest.mark.usefixtures("stand")
+@pytest.mark.parametrize(("arguments", "line"), WRONG, ids=[line[:40] for _, line in WRONG])
+def test_one_line_and_no_session(own: Project, arguments: tuple[str, ...], line: str) -> None:
+    before = count(own)
+
+    done = own.run(*arguments)
+
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{line}\n")
+    assert count(own) == before
+
+
+@pytest.mark.usefixtures("stand")
+def test_a_session_that_is_nearly_named(own: Project) -> None:
+    session_id = create(own)["session_id"]
+
+    done = own.run("session", "show", session_id[:-1])
+
+    assert (done.returncode, done.stderr) == (
+        2,
+        f'there is no session "{session_id[:-1]}"; did you mean "{session_id}"?\n',
+    )
+
+
+@pytest.mark.usefixtures("stand")
+def test_a_session_that_is_over_gets_no_key(own: Project) -> None:
+    session_id = create(own)["session_id"]
+    own.dyno("session", "finalize", session_id, "--outcome", "completed")
+
+    done = own.run("session", "env", session_id, "--rotate")
+
+    assert (done.returncode, done.stderr) == (2, f"session {session_id} is over; create another\n")
+
+
+@pytest.mark.usefixtures("stand")
+def test_what_is_no_program_leaves_an_aborted_session(own: Project, work: Path) -> None:
+    (work / "text").write_text("words\n")
+    (work / "text").chmod(0o700)
+
+    done = own.run(*instead("--repo", str(own.repo), START), "--", "./text", folder=work)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "./text cannot be run: Exec format error; is it a program?"
+    last = rows(own.home / "ledger.sqlite", "SELECT phase, outcome FROM session ORDER BY session_id")[-1]
+    assert last == {"phase": "finalized", "outcome": "aborted"}
+
+
+def test_a_second_stand_says_where_the_first_is(own: Project, stand: StandProcess) -> None:
+    done = own.run("up", "--port", "0")
+
+    assert done.returncode == 2
+    assert done.stderr == f"a stand is up already at {stand.url}; use it, or stop it with `dyno down`\n"
+
+
+# ── without a stand ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose stand is not up."""
+    return Project(tmp_path_factory.mktemp("idle"))
+
+
+def test_the_stand_is_not_up(idle: Project) -> None:
+    done = idle.run(*instead("--variant", "scripted-llm"))
+    assert done.returncode == 2
+    assert done.stderr == "the stand is not up in .dyno; start it with `dyno up` in another terminal\n"
+
+    assert idle.run("down").returncode == 0
+    status = idle.run("status")
+    assert (status.returncode, status.stdout) == (1, "the stand is not up; `dyno up` starts it\n")
+
+
+def test_every_fault_of_the_configuration_at_once(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write("dyno.yaml", "gateway:\n  prot: 4141\n")
+    project.write("configs/variants/broken.yaml", "provider: [\n")
+    project.write("configs/variants/mine.yaml", "provider: scripted\nmodel: hello\nharness_profile: lm\n")
+
+    for command in (("config", "validate"), CREATE, ("up", "--port", "0")):
+        done = project.run(*command)
+        assert done.returncode == 2
+        broken, mine, settings = done.stderr.splitlines()
+        assert broken.startswith("configs/variants/broken.yaml:2: is not valid YAML")
+        assert mine == 'configs/variants/mine.yaml:3: harness_profile "lm" is not defined; did you mean "llm"?'
+        assert settings == 'dyno.yaml:2: gateway.prot is not a field here; did you mean "port"?'
+
+
+def test_a_port_that_is_taken(idle: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = idle.run("up", "--port", str(port))
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"port {port} on 127.0.0.1 is in use; stop what uses it, or choose another: `dyno up --port N`\n"
+    )
+
+
+def test_a_port_that_is_none(idle: Project) -> None:
+    done = idle.run("up", "--port", "70000")
+
+    assert done.returncode == 2
+    assert "Invalid value for '--port'" in done.stderr
+
+
+def test_a_ledger_that_is_newer_than_the_code(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.dyno("session", "list")
+    with sqlite3.connect(project.home / "ledger.sqlite") as ledger:
+        ledger.execute("UPDATE alembic_version SET version_num = '9999'")
+    ledger.close()
+
+    for command in (("session", "list"), ("up", "--port", "0")):
+        done = project.run(*command)
+        assert done.returncode == 2
+        assert done.stderr == (
+            "the ledger is at schema 9999, newer than this agentdyno knows (up to 0001); upgrade agentdyno, or point "
+            "DYNO_HOME at another folder\n"
+        )
+
+
+def test_a_ledger_that_is_none(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.home.mkdir()
+    (project.home / "ledger.sqlite").write_text("this is no database, however long the text goes on\n" * 100)
+
+    done = project.run("session", "list")
+
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"the ledger \S+ cannot be used: file is not a database; check that its folder .* has room\n", done.stderr
+    )
+
+
+def test_a_home_that_cannot_be_made(idle: Project) -> None:
+    home = idle.folder / "dyno.yaml" / "home"
+
+    done = idle.run("session", "list", DYNO_HOME=str(home))
+
+    assert done.returncode == 2
+    assert done.stderr == (f"{home} cannot be used as the stand's home: Not a directory; name another by DYNO_HOME\n")
+
+
+def test_outside_of_a_project(idle: Project, tmp_path: Path) -> None:
+    for command in (("session", "list"), ("up",), ("status",), CREATE):
+        done = idle.run(*command, folder=tmp_path)
+        assert (done.returncode, done.stderr) == (
+            2,
+            f"no dyno.yaml in {tmp_path} or above; `dyno init` writes one, with examples\n",
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_that_is_named_holds_the_ledger(idle: Project, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+
+    done = idle.run("session", "list", folder=tmp_path, DYNO_HOME=str(home))
+
+    assert (done.returncode, done.stdout) == (0, "there is no session yet; `dyno session create` opens one\n")
+    assert (home / "ledger.sqlite").exists()
+
+
+def test_an_expired_session_is_closed_by_who_sees_it_next(idle: Project) -> None:
+    idle.dyno("session", "list")
+    ledger = Ledger.open(idle.home / "ledger.sqlite")
+    add_session(ledger, phase="rendered", experiment="trial", created_at_us=1, expires_at_us=2)
+    ledger.close()
+
+    (listed,) = idle.json("session", "list")
+
+    assert (listed["phase"], listed["outcome"], listed["notes"]) == (
+        "finalized",
+        "aborted",
+        "its time-to-live ended",
+    )
+    assert idle.dyno("session", "list", "--open") == "no session is open\n"
+
+    for command in (("session", "list", "--experiment", "trail"), ("compare", "trail")):
+        done = idle.run(*command)
+        assert done.returncode == 2
+        assert done.stderr == 'no session belongs to experiment "trail"; did you mean "trial"?\n'

@@ -1,0 +1,93 @@
+"""A record written to its table is the same record when it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from ledgers import TASK_CARD, dump, empty_ledger
+from sqlalchemy.engine import Connection
+
+from agentdyno.core.fields import FieldSpec, fields_of
+from agentdyno.core.ids import digest
+from agentdyno.core.jsonable import to_jsonable
+from agentdyno.core.records import CONFIGURED, RECORDED, Check, TaskCard, Variant
+from agentdyno.store.rows import column_names, flattener, record_of
+from agentdyno.store.tables import build_metadata
+
+TABLES = build_metadata().tables
+SCALARS: dict[Any, st.SearchStrategy[Any]] = {
+    str: st.text(st.characters(codec="utf-8")),
+    int: st.integers(-(2**63), 2**63 - 1),
+    float: st.floats(allow_nan=False),
+    bool: st.booleans(),
+    bytes: st.binary(),
+}
+
+
+def values_of(spec: FieldSpec) -> st.SearchStrategy[Any]:
+    values = st.sampled_from(get_args(spec.type)) if get_origin(spec.type) is Literal else SCALARS[spec.type]
+    return st.none() | values if spec.optional else values
+
+
+def records_of(record: type) -> st.SearchStrategy[Any]:
+    return st.builds(record, **{spec.name: values_of(spec) for spec in fields_of(record)})
+
+
+@pytest.fixture(scope="module")
+def tables() -> Iterator[Connection]:
+    """The tables in memory, without foreign keys."""
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        build_metadata().create_all(connection)
+        yield connection
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", RECORDED)
+@given(data=st.data())
+def test_every_recorded_entity(tables: Connection, name: str, data: st.DataObject) -> None:
+    record = RECORDED[name]
+    written = data.draw(records_of(record))
+    with tables.begin_nested() as savepoint:
+        row = dict(zip(column_names(record), flattener(record)(written), strict=True))
+        tables.execute(sa.insert(TABLES[name]), row)
+        read: object = record_of(record, tables.execute(sa.select(TABLES[name])).mappings().one())
+        savepoint.rollback()
+    assert read == written
+    assert [type(getattr(read, field)) for field in row] == [type(getattr(written, field)) for field in row]
+
+
+def test_a_configured_entity_is_kept_whole_under_its_digest(tmp_path: Path) -> None:
+    card = TaskCard("t", "g", "prompt: größer\n'\"", files={"b": "2", "a": "1"}, checks=(Check("file_exists", "x"),))
+    with empty_ledger(tmp_path) as ledger:
+        ledger.remember([card])
+        with ledger.read() as connection:
+            row = connection.execute(sa.select(ledger.tables["task_card"])).mappings().one()
+    kept = {
+        name: json.loads(row[name]) if name in ("files", "checks") else row[name] for name in column_names(TaskCard)
+    }
+    assert kept == to_jsonable(card)
+    assert row["digest"] == digest(kept)
+    assert row["files"] == '{"a":"1","b":"2"}'
+
+
+def test_the_same_content_is_kept_once_and_other_content_beside_it(tmp_path: Path) -> None:
+    variant = Variant("v", "p", "m", "h", settings={"temperature": "0"})
+    with empty_ledger(tmp_path) as ledger:
+        ledger.remember([variant, TASK_CARD])
+        once = dump(ledger)
+        ledger.remember([TASK_CARD, variant])
+        assert dump(ledger) == once
+        ledger.remember([Variant("v", "p", "m", "h", settings={"temperature": "1"})])
+        assert len(dump(ledger)["variant"]) == 2
+
+
+def test_every_entity_is_configured_or_recorded() -> None:
+    assert sorted(TABLES) == sorted([*CONFIGURED, *RECORDED])
