@@ -31,8 +31,9 @@ class Lock(NamedTuple):
 
 LOCKS = (
     Lock("stand", "pyproject.toml", ("--extra", "local", "--group", "dev")),
-    Lock("harnesses", "requirements/harnesses.in"),
-    Lock("tools", "requirements/tools.in"),
+    # Not under the stand's overrides: what the stand must not have may be just what is wanted here.
+    Lock("harnesses", "requirements/harnesses.in", ("--no-config",)),
+    Lock("tools", "requirements/tools.in", ("--no-config",)),
 )
 
 
@@ -50,7 +51,7 @@ def requirements_of(source: str) -> object:
 
 
 def header(lock: Lock) -> str:
-    """The header's line that names the inputs; uv's settings in pyproject.toml count for every lock."""
+    """The header's line that names the inputs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     inputs = [requirements_of(lock.source), lock.options, project["project"]["requires-python"], project["tool"]["uv"]]
     return f"make lock, from inputs {hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from stand_process import Project, StandProcess
+from tests.integration.stand_process import Project, StandProcess
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stand_process import DYNO, HARNESSES
+from tests.integration.stand_process import DYNO, HARNESSES
 
 
 def demo(*arguments: str, folder: Path, **extra: str) -> subprocess.CompletedProcess[str]:

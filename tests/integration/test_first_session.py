@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stand_process import Project, StandProcess
+from tests.integration.stand_process import Project, StandProcess
 
 TOOL_VARIANTS = ("scripted-mini-swe-agent", "scripted-llm-tools", "scripted-llm-anthropic-tools")
 

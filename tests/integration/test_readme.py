@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from stand_process import DYNO, REPOSITORY, Project, StandProcess
+from tests.integration.stand_process import DYNO, REPOSITORY, Project, StandProcess
 
 # Done before any test runs, or done by the fixture on a free port.
 _DONE_ELSEWHERE = ("make ", "export PATH=", "dyno up")

@@ -11,8 +11,8 @@ from typing import assert_never
 import sqlalchemy as sa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from ledgers import add_session, dump, empty_ledger
-from spool_scripts import Event, Script, answered, entered, routed, scripts
+from tests.integration.collectors.spool_scripts import Event, Script, answered, entered, routed, scripts
+from tests.integration.ledgers import add_session, dump, empty_ledger
 
 from agentdyno.collectors.spool import SpoolCollector
 from agentdyno.core.rollups import rollup_session

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from ledgers import dump, empty_ledger
-from spool_scripts import JUNK, answered, entered, refused, routed
+from tests.integration.collectors.spool_scripts import JUNK, answered, entered, refused, routed
+from tests.integration.ledgers import dump, empty_ledger
 
 from agentdyno.collectors.spool import Collected, SpoolCollector
 from agentdyno.core.ids import digest_bytes

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import collecting_process
 import pytest
-from ledgers import dump, empty_ledger
-from spool_scripts import SECOND_US, answered, entered, routed
+from tests.integration.collectors import collecting_process
+from tests.integration.collectors.spool_scripts import SECOND_US, answered, entered, routed
+from tests.integration.ledgers import dump, empty_ledger
 
 from agentdyno.collectors.spool import SpoolCollector
 from agentdyno.core.exchange import SpoolRecord

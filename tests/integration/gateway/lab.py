@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import httpx
-from stand_process import Project, StandProcess
+from tests.integration.stand_process import Project, StandProcess
 
 PATHS = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
 _WAIT_S = 60.0

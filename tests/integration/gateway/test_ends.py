@@ -9,10 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle, product
 
 import httpx
-import lab
 import pytest
-from lab import Key, ask, body, rows
-from stand_process import Project, StandProcess
+from tests.integration.gateway import lab
+from tests.integration.gateway.lab import Key, ask, body, rows
+from tests.integration.stand_process import Project, StandProcess
 
 CLIENTS = 8
 ENOUGH = 120

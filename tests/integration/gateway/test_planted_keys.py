@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import lab
 import pytest
-from lab import Key, ask, rows
-from stand_process import Project, StandProcess
-from upstream import Upstream
+from tests.integration.gateway import lab
+from tests.integration.gateway.lab import Key, ask, rows
+from tests.integration.gateway.upstream import Upstream
+from tests.integration.stand_process import Project, StandProcess
 
 PROVIDER_KEY = "planted-Provider-Key-that-looks-like-none"
 PROMPT = "planted words of a prompt"

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import lab
 import pytest
-from lab import Key, ask, body, rows
-from stand_process import Project, StandProcess
+from tests.integration.gateway import lab
+from tests.integration.gateway.lab import Key, ask, body, rows
+from tests.integration.stand_process import Project, StandProcess
 
 PATHS_WITHOUT_INFERENCE = (
     ("POST", "/key/generate"),

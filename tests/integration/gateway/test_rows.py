@@ -6,10 +6,10 @@ import json
 from typing import Any, NamedTuple
 
 import httpx
-import lab
 import pytest
-from lab import Key, ask, body, rows
-from stand_process import Project, StandProcess
+from tests.integration.gateway import lab
+from tests.integration.gateway.lab import Key, ask, body, rows
+from tests.integration.stand_process import Project, StandProcess
 
 SCRIPTS = ("cached", "failing", "hello", "overloaded", "rate-limited", "slow", "write-file")
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")

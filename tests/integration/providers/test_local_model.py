@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
-from provider_process import running
+from tests.integration.providers.provider_process import running
 
 from agentdyno.providers.local import MODEL, weights
 

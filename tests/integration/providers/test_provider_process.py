@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from provider_process import STOP_TIMEOUT_S, running
+from tests.integration.providers.provider_process import STOP_TIMEOUT_S, running
 
 
 @pytest.fixture(params=["scripted", "local"])

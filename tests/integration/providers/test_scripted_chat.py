@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolUnionParam
-from provider_process import running
+from tests.integration.providers.provider_process import running
 
 KEY = "sk-chat-test-key"
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from provider_process import running
+from tests.integration.providers.provider_process import running
 
 KEY = "sk-ant-test-key"
 HI = [{"role": "user", "content": "hi"}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledgers import add_session
+from tests.integration.ledgers import add_session
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import Request

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledgers import empty_ledger
 from rich.console import Console
-from table_rows import add_finalized, fill
+from tests.integration.ledgers import empty_ledger
+from tests.integration.reporting.table_rows import add_finalized, fill
 
 from agentdyno.core.jsonable import to_jsonable
 from agentdyno.core.rollups import Summary

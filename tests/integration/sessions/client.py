@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from stand_process import Project
+from tests.integration.stand_process import Project
 
 BODY = {"messages": [{"role": "user", "content": "say hello"}]}
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stand_process import Project, StandProcess
-
-from sessions.held_provider import HeldProvider
+from tests.integration.sessions.held_provider import HeldProvider
+from tests.integration.stand_process import Project, StandProcess
 
 
 @pytest.fixture(scope="package")

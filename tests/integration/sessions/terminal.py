@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from stand_process import DYNO, Project
+from tests.integration.stand_process import DYNO, Project
 
 CTRL_C = b"\x03"
 TIMEOUT_S = 60.0

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_process import Project
-
-from sessions.client import rows, show
-from sessions.terminal import Terminal
+from tests.integration.sessions.client import rows, show
+from tests.integration.sessions.terminal import Terminal
+from tests.integration.stand_process import Project
 
 pytestmark = pytest.mark.usefixtures("stand")
 PYTHON = sys.executable

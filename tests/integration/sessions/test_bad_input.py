@@ -8,11 +8,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from ledgers import add_session
-from stand_process import Project, StandProcess
+from tests.integration.ledgers import add_session
+from tests.integration.sessions.client import create, rows
+from tests.integration.stand_process import Project, StandProcess
 
 from agentdyno.store.ledger import Ledger
-from sessions.client import create, rows
 
 CREATE = ("session", "create", "--variant", "plain", "--task-card", "say-hello", "--repo", "repo")
 START = ("session", "start", *CREATE[2:])

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_process import Project, StandProcess
+from tests.integration.sessions.client import ask, create, dump, rows, show
+from tests.integration.sessions.held_provider import HeldProvider
+from tests.integration.sessions.terminal import until
+from tests.integration.stand_process import Project, StandProcess
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import Request, Session
-from sessions.client import ask, create, dump, rows, show
-from sessions.held_provider import HeldProvider
-from sessions.terminal import until
 
 pytestmark = pytest.mark.usefixtures("stand")
 PLAIN = ("--variant", "plain", "--task-card", "say-hello")

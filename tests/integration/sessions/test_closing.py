@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ledgers import add_session, empty_ledger
+from tests.integration.ledgers import add_session, empty_ledger
 
 from agentdyno.core.errors import UserError
 from agentdyno.core.lifecycle import OutOfOrder

@@ -12,11 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
-from stand_process import Project
-
-from sessions.client import ask, rows
-from sessions.held_provider import HeldProvider
-from sessions.terminal import CTRL_C, Terminal, until
+from tests.integration.sessions.client import ask, rows
+from tests.integration.sessions.held_provider import HeldProvider
+from tests.integration.sessions.terminal import CTRL_C, Terminal, until
+from tests.integration.stand_process import Project
 
 pytestmark = pytest.mark.usefixtures("stand")
 PYTHON = sys.executable

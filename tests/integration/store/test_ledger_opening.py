@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from ledgers import add_session, dump, empty_ledger
+from tests.integration.ledgers import add_session, dump, empty_ledger
 
 from agentdyno.core.errors import LedgerNewer, LedgerUnavailable
 from agentdyno.core.records import Credential

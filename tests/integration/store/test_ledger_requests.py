@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from ledgers import add_session, dump, empty_ledger
+from tests.integration.ledgers import add_session, dump, empty_ledger
 
 from agentdyno.core.exchange import Answered, Entered, Identity
 from agentdyno.core.normalize import Evidence, normalize

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
-from ledgers import add_session, dump, empty_ledger, session_row
+from tests.integration.ledgers import add_session, dump, empty_ledger, session_row
 
 from agentdyno.core.errors import DynoError
 from agentdyno.core.lifecycle import PHASES, MovedMeanwhile, OutOfOrder

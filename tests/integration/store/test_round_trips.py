@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from ledgers import TASK_CARD, dump, empty_ledger
 from sqlalchemy.engine import Connection
+from tests.integration.ledgers import TASK_CARD, dump, empty_ledger
 
 from agentdyno.core.fields import FieldSpec, fields_of
 from agentdyno.core.ids import digest

@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from ledgers import empty_ledger
+from tests.integration.ledgers import empty_ledger
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import CONFIGURED, RECORDED

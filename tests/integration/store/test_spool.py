@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import msgspec
 import pytest
-import writing_process
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.integration.store import writing_process
 
 from agentdyno.core.exchange import Entered
 from agentdyno.store.spool import Line, SpoolWriter, is_live, lines_mentioning, read_lines, runs

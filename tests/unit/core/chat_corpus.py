@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recorded import WORD, Recorded, to_json
+from tests.unit.core.recorded import WORD, Recorded, to_json
 
 from agentdyno.core.dialects.wire import Tokens
 

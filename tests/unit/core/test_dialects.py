@@ -7,11 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from chat_corpus import CHAT, CHAT_DONE, CHAT_ROLE, CHAT_TEXT, chat_chunk, chat_usage
 from hypothesis import given
 from hypothesis import strategies as st
-from messages_corpus import MESSAGES, messages_event, messages_usage
-from recorded import WORD, Recorded
+from tests.unit.core.chat_corpus import CHAT, CHAT_DONE, CHAT_ROLE, CHAT_TEXT, chat_chunk, chat_usage
+from tests.unit.core.messages_corpus import MESSAGES, messages_event, messages_usage
+from tests.unit.core.recorded import WORD, Recorded
 
 from agentdyno.core.dialects import anthropic_messages, openai_chat
 from agentdyno.core.dialects.table import DIALECTS, surface_of

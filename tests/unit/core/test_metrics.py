@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from request_rows import request_row
+from tests.unit.core.request_rows import request_row
 
 from agentdyno.core.metrics import METRICS
 from agentdyno.core.records import Request

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from chat_corpus import CHAT, chat_usage
-from messages_corpus import MESSAGES, messages_usage
-from recorded import WORD, Recorded
+from tests.unit.core.chat_corpus import CHAT, chat_usage
+from tests.unit.core.messages_corpus import MESSAGES, messages_usage
+from tests.unit.core.recorded import WORD, Recorded
 
 from agentdyno.core.dialects.table import DIALECTS
 from agentdyno.core.exchange import Answered, Entered, Identity, Routed

@@ -6,10 +6,10 @@ import dataclasses
 from typing import TypeVar
 
 import msgspec
-from chat_corpus import chat_usage
 from hypothesis import given
 from hypothesis import strategies as st
-from messages_corpus import messages_usage
+from tests.unit.core.chat_corpus import chat_usage
+from tests.unit.core.messages_corpus import messages_usage
 
 from agentdyno.core.exchange import Answered, Entered, Identity, Routed
 from agentdyno.core.normalize import Evidence, normalize

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from request_rows import request_row
+from tests.unit.core.request_rows import request_row
 
 from agentdyno.core.ids import digest_bytes
 from agentdyno.core.records import MetricRollup, Request

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from credentials import KEY, Clock, Credentials, scope_of
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from tests.unit.gateway.credentials import KEY, Clock, Credentials, scope_of
 
 from agentdyno.core.exchange import Answered, Entered, Routed, SpoolRecord
 from agentdyno.gateway.admission import Admission

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from credentials import EXPIRES_AT_US, KEY, Clock, Credentials, scope_of
+from tests.unit.gateway.credentials import EXPIRES_AT_US, KEY, Clock, Credentials, scope_of
 
 from agentdyno.core.ids import key_hash
 from agentdyno.gateway.admission import Admission, Refusal, presented_key, refuse_model

@@ -8,9 +8,9 @@ import logging
 from pathlib import Path
 
 import pytest
-from credentials import KEY, scope_of
-from metered import BEARER, CHAT, MESSAGES, Bench, FullDisk, Inner
 from starlette.types import Receive, Scope, Send
+from tests.unit.gateway.credentials import KEY, scope_of
+from tests.unit.gateway.metered import BEARER, CHAT, MESSAGES, Bench, FullDisk, Inner
 
 from agentdyno.core.exchange import Answered, Entered
 from agentdyno.core.ids import key_hash

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_project import EXPERIMENT, PROFILE, PROVIDER, TASK_CARD, VARIANT, added, changed
+from tests.unit.core.config.small_project import EXPERIMENT, PROFILE, PROVIDER, TASK_CARD, VARIANT, added, changed
 
 from agentdyno.core.config import load
 from agentdyno.core.errors import ConfigFaults

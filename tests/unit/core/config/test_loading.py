@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_project import EXPERIMENT, PROFILE, PROVIDER, SMALL_PROJECT, TASK_CARD, VARIANT, added, changed
+from tests.unit.core.config.small_project import (
+    EXPERIMENT,
+    PROFILE,
+    PROVIDER,
+    SMALL_PROJECT,
+    TASK_CARD,
+    VARIANT,
+    added,
+    changed,
+)
 
 from agentdyno.core.config import StandSettings, entity_digest, fingerprint, load, missing_secrets, secrets_of
 from agentdyno.core.errors import ConfigFaults, UserError
