@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import compileall
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import typer.main
-from ratios import print_row, ratio, verdict
+from ratios import Pair, print_head, print_row
 
 import agentdyno
 from agentdyno.cli.main import build_app
@@ -98,20 +97,19 @@ def main() -> None:
         bare = write_bare(Path(folder))
         for source in (folder, *agentdyno.__path__):
             compileall.compile_dir(source, quiet=1)
-        programs = (DYNO, Path(folder) / "bare")
-        for program in programs:
+        script = Path(folder) / "bare"
+        for program in (DYNO, script):
             start_ms(program)
-        ours_ms: list[float] = []
-        bare_ms: list[float] = []
-        sides = list(zip(programs, (ours_ms, bare_ms), strict=True))
+        rounds = []
         for number in range(ROUNDS):
-            for program, times_ms in sides if number % 2 else reversed(sides):
-                times_ms.append(start_ms(program))
+            if number % 2:
+                rounds.append(Pair(start_ms(DYNO), start_ms(script)))
+            else:
+                baseline = start_ms(script)
+                rounds.append(Pair(start_ms(DYNO), baseline))
     print(f"{bare.commands} commands, {bare.parameters} parameters, {ROUNDS} rounds, {os.cpu_count()} cores")
-    print_row("median of a start", "dyno", "bare Typer", "ratio [95% interval]")
-    found = ratio(ours_ms, bare_ms)
-    ours, baseline = (f"{statistics.median(times):.1f} ms" for times in (ours_ms, bare_ms))
-    print_row("--help", ours, baseline, verdict(found, TARGET))
+    print_head("bare Typer")
+    print_row("--help, ms", [rounds], at_most=TARGET)
     print(f"needlessly loaded: {', '.join(loaded()) or 'none'}")
 
 

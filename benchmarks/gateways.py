@@ -118,6 +118,9 @@ def _process(command: list[str], folder: Path, stdout: int | None = None) -> Ite
         )
     try:
         yield process
+    except BaseException as error:
+        error.add_note((folder / "said").read_text()[-2000:])
+        raise
     finally:
         process.terminate()
         process.wait(30)

@@ -10,6 +10,13 @@ from typing import NamedTuple
 _RESAMPLES = 2_000
 
 
+class Pair(NamedTuple):
+    """One round of both sides, which ran next to each other: what disturbed one disturbed the other."""
+
+    ours: float
+    baseline: float
+
+
 class Ratio(NamedTuple):
     """Ours over the baseline's, with a 95% interval."""
 
@@ -21,27 +28,43 @@ class Ratio(NamedTuple):
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def ratio(ours: Sequence[float], baseline: Sequence[float]) -> Ratio:
-    """The ratio of the medians; its interval is a percentile bootstrap over rounds, resampled in pairs.
+def ratio(starts: Sequence[Sequence[Pair]]) -> Ratio:
+    """The median, over starts of both programs, of the ratio of their medians over rounds.
 
-    Round i of both sides ran next to each other, so what disturbed one disturbed the other.
+    A process may be some percent faster or slower than the next of its kind for as long as it lives, so the interval
+    is a percentile bootstrap of starts, and of rounds within each.
     """
-    pairs = list(zip(ours, baseline, strict=True))
     draw = random.Random(0)  # the same figures give the same interval
-    resampled = sorted(_of_medians(draw.choices(pairs, k=len(pairs))) for _ in range(_RESAMPLES))
-    return Ratio(_of_medians(pairs), resampled[int(0.025 * _RESAMPLES)], resampled[int(0.975 * _RESAMPLES) - 1])
+    resampled = sorted(
+        _of_starts([draw.choices(rounds, k=len(rounds)) for rounds in draw.choices(starts, k=len(starts))])
+        for _ in range(_RESAMPLES)
+    )
+    return Ratio(_of_starts(starts), resampled[round(0.025 * _RESAMPLES)], resampled[round(0.975 * _RESAMPLES) - 1])
 
 
-def _of_medians(pairs: Sequence[tuple[float, float]]) -> float:
-    return statistics.median(ours for ours, _ in pairs) / statistics.median(baseline for _, baseline in pairs)
+def _of_starts(starts: Sequence[Sequence[Pair]]) -> float:
+    return statistics.median(_of_medians(rounds) for rounds in starts)
 
 
-def print_row(what: str, ours: str, baseline: str, verdict: str) -> None:
-    """One line of a benchmark's table."""
-    print(f"{what:<34} {ours:>12} {baseline:>12}   {verdict}")
+def _of_medians(rounds: Sequence[Pair]) -> float:
+    return statistics.median(pair.ours for pair in rounds) / statistics.median(pair.baseline for pair in rounds)
 
 
-def verdict(found: Ratio, target: float, *, at_least: bool = False) -> str:
-    """A ratio beside what it should be."""
-    met = found.value >= target if at_least else found.value <= target
-    return f"{found}  target {'≥' if at_least else '≤'} {target:.2f}  {'met' if met else 'MISSED'}"
+def print_head(baseline: str) -> None:
+    """The head of a benchmark's table."""
+    print(f"{'medians':<36} {'dyno':>12} {baseline:>12}   ratio [95% interval]")
+
+
+def print_row(
+    what: str, starts: Sequence[Sequence[Pair]], *, at_most: float | None = None, at_least: float | None = None
+) -> None:
+    """One line of a benchmark's table: both sides' medians, their ratio, and what it should be."""
+    found = ratio(starts)
+    target = ""
+    if at_most is not None:
+        target = f"   target ≤ {at_most:.2f}: {'met' if found.value <= at_most else 'MISSED'}"
+    if at_least is not None:
+        target = f"   target ≥ {at_least:.2f}: {'met' if found.value >= at_least else 'MISSED'}"
+    pairs = [pair for rounds in starts for pair in rounds]
+    ours, baseline = (statistics.median(side) for side in zip(*pairs, strict=True))
+    print(f"{what:<36} {ours:>12.1f} {baseline:>12.1f}   {found}{target}")

@@ -6,7 +6,8 @@ docs/accounting.md defines every figure; what is decided here beyond it:
   stand at the proxy, so that the source is `proxy`.
 - A stream that was cut has perhaps told its input, but not its output: what came before its finish reason is a running
   total. Its output and reasoning are unknown.
-- When a stream carried no usage, LiteLLM's figures may be its own count of the text that went by: `estimated`.
+- When a stream carried no usage, LiteLLM's figures may be its own count of the text that went by: `estimated`, unless
+  they have details that only a provider gives.
 - LiteLLM's record of a failure says 0 tokens and 0 USD where nothing was measured: neither is taken.
 - LiteLLM may report twice, after a retry or a fallback: a success beats failures, else the last one speaks.
 """
@@ -144,14 +145,21 @@ def _measured(entered: Entered, answered: Answered | None, routed: Routed | None
         tokens = dialect.tokens(answered.usages)
         if answered.events and not answered.complete and answered.finish_reason is None:
             tokens = Tokens(tokens.input, None, tokens.cache_read, tokens.cache_write, None)
-        if tokens != _UNKNOWN:
+        if _was_counted(tokens):
             return Measured(tokens, "proxy")
     if routed is not None and routed.usage and routed.status != "failure":
         tokens = litellm_tokens(routed.usage)
-        # No prompt has 0 tokens: LiteLLM writes zeros where nobody counted.
-        if tokens != _UNKNOWN and tokens.input != 0:
-            return Measured(tokens, "estimated" if entered.streamed else "proxy")
+        if _was_counted(tokens):
+            # Details of the prompt are a provider's to give: LiteLLM's own count of a text that went by has none.
+            whole = answered is not None and answered.complete
+            told = not entered.streamed or (whole and routed.usage.get("prompt_tokens_details") is not None)
+            return Measured(tokens, "proxy" if told else "estimated")
     return _UNCOUNTED
+
+
+def _was_counted(tokens: Tokens) -> bool:
+    """Whether anybody counted. No prompt has 0 tokens: LiteLLM writes zeros for what the provider did not say."""
+    return tokens != _UNKNOWN and not (tokens.input == 0 and tokens.output == 0)
 
 
 def _ttft_ms(answered: Answered | None) -> float | None:

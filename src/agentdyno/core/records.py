@@ -105,10 +105,14 @@ class TaskCard:
     name: Annotated[str, Field("name, unique among task cards", index=True)]
     goal: Annotated[str, Field("what is to be achieved, in words")]
     prompt: Annotated[str, Field("the starting prompt, given to the harness verbatim")]
-    repository: Annotated[str | None, Field("repository that the work starts from, URL or path")] = None
-    commit: Annotated[str | None, Field("commit that the work starts from")] = None
+    repository: Annotated[
+        str | None, Field("repository that the work starts from, URL or path; recorded, not fetched yet")
+    ] = None
+    commit: Annotated[str | None, Field("commit that the work starts from; recorded, not checked out yet")] = None
     stop_condition: Annotated[str, Field("when the work is over, in words")] = ""
-    timebox_s: Annotated[float | None, Field("time that the harness has", unit="s")] = None
+    timebox_s: Annotated[
+        float | None, Field("time that the harness should have; recorded, not enforced yet", unit="s")
+    ] = None
     files: Annotated[Mapping[str, str], Field("files laid into the working folder before the start: path to text")] = (
         field(default_factory=dict)
     )
@@ -209,8 +213,8 @@ class Request:
     ended_at_us: Annotated[int, Field("last byte of the response out, UTC", unit="us")]
     latency_ms: Annotated[float | None, Field("request's first byte in to response's last byte out", unit="ms")]
     ttft_ms: Annotated[float | None, Field("to the first content delta; only of streams", unit="ms")]
-    provider_latency_ms: Annotated[float | None, Field("the same at the egress", unit="ms")]
-    proxy_overhead_ms: Annotated[float | None, Field("latency less provider latency", unit="ms")]
+    provider_latency_ms: Annotated[float | None, Field("the same at the egress; not measured yet", unit="ms")]
+    proxy_overhead_ms: Annotated[float | None, Field("latency less provider latency; not measured yet", unit="ms")]
     status: Annotated[Status, Field("how it ended")]
     http_status: Annotated[int | None, Field("HTTP status that the harness was told")]
     error_code: Annotated[str | None, Field("error's own code or type, as on the wire")]
@@ -223,7 +227,7 @@ class Request:
     reasoning_tokens: Annotated[int | None, Field("part of the output that was reasoning", unit="tokens")]
     usage_source: Annotated[UsageSource | None, Field("whose numbers the tokens are")]
     tool_calls: Annotated[int | None, Field("tool calls in the answer")]
-    attempts: Annotated[int | None, Field("upstream attempts; known at the egress")]
+    attempts: Annotated[int | None, Field("upstream attempts, known at the egress; not measured yet")]
     cost_usd: Annotated[float | None, Field("price of the tokens; none when unknown", unit="usd")]
     price_table_version: Annotated[str | None, Field("version of the price table")]
     request_bytes: Annotated[int, Field("size of the request's body", unit="bytes")]
@@ -238,7 +242,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Step:
-    """One recorded action of a session, from its trace."""
+    """One recorded action of a session, from its trace. Not written yet."""
 
     step_id: Annotated[str, Field("time-ordered id", key=True)]
     session_id: Annotated[str, Field("session", index=True, ref="session.session_id")]
@@ -267,7 +271,7 @@ class MetricRollup:
 
 @dataclass(frozen=True)
 class Artifact:
-    """An exported report or a raw bundle."""
+    """An exported report or a raw bundle. Not written yet."""
 
     digest: Annotated[str, Field("digest of the file", key=True)]
     kind: Annotated[str, Field("report, bundle, …")]

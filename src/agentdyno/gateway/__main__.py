@@ -25,10 +25,17 @@ def main() -> None:
     parser.add_argument("--litellm-config", type=Path, required=True)
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--warm-up-fd", type=int, required=True)
+    parser.add_argument("--unpriced", action="append", default=[], help="provider that the price table does not know")
     parser.add_argument("--secret-env", action="append", default=[], help="NAME of a variable whose value is a secret")
     arguments = parser.parse_args()
     configure_logging(known_secrets=[os.environ.get(name, "") for name in arguments.secret_env])
-    settings = GatewaySettings(arguments.ledger, arguments.spool, arguments.gateway_id, arguments.litellm_config)
+    settings = GatewaySettings(
+        arguments.ledger,
+        arguments.spool,
+        arguments.gateway_id,
+        arguments.litellm_config,
+        frozenset(arguments.unpriced),
+    )
     listener, warm_up_listener = (socket.socket(fileno=fd) for fd in (arguments.listen_fd, arguments.warm_up_fd))
     # LiteLLM prints, traces included, past the log and its redaction.
     with (

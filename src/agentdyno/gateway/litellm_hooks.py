@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException, UserAPIKeyAuth
@@ -77,17 +77,30 @@ def _ask_for_usage(data: dict[str, Any]) -> None:
     data["_litellm_strip_stream_usage"] = True
 
 
+class PriceTable(NamedTuple):
+    """What LiteLLM's bundled price table knew, before every configured model was entered into it at a price of 0."""
+
+    version: str
+    providers_of: Mapping[str, str | None]
+    """LiteLLM's provider for each name in the table."""
+    unpriced: frozenset[str]
+    """Our providers at addresses of their own: what they charge is not what the vendor of that name does."""
+
+    def has(self, provider: str, litellm_provider: str | None, model: str) -> bool:
+        """Whether a model of one of our providers has a price."""
+        if provider in self.unpriced or litellm_provider is None:
+            return False
+        return f"{litellm_provider}/{model}" in self.providers_of or self.providers_of.get(model) == litellm_provider
+
+
 class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types that mypy follows here
     """Routes each request to its session's provider, and writes LiteLLM's report of it to the spool at once."""
 
-    def __init__(
-        self, spool: SpoolWriter, clock_us: Callable[[], int], price_table_version: str, priced_models: frozenset[str]
-    ) -> None:
+    def __init__(self, spool: SpoolWriter, clock_us: Callable[[], int], prices: PriceTable) -> None:
         super().__init__()
-        self._priced_models = priced_models
+        self._prices = prices
         self._spool = spool
         self._clock_us = clock_us
-        self._price_table_version = price_table_version
 
     async def async_pre_call_hook(
         self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: dict[str, Any], call_type: str
@@ -132,8 +145,9 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
         call_id = report.get("litellm_call_id") or kwargs.get("litellm_call_id")
         usage = (report.get("metadata") or {}).get("usage_object")
         error = report.get("error_information") or {}
-        # LiteLLM enters every model it is configured with into its price table, at 0: that is no price.
-        priced = (report.get("model_map_information") or {}).get("model_map_key") in self._priced_models
+        priced = exchange is not None and self._prices.has(
+            exchange.scope.provider, report.get("custom_llm_provider"), exchange.scope.model
+        )
         headers = (report.get("hidden_params") or {}).get("additional_headers") or {}
         return Routed(
             request_key=exchange.entered.request_key if exchange is not None else str(call_id),
@@ -143,12 +157,12 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
             litellm_provider=report.get("custom_llm_provider"),
             model=report.get("model"),
             api_base=str(report.get("api_base") or "").partition("?")[0] or None,  # some providers take keys behind it
-            response_id=report.get("id"),
+            response_id=report.get("id") if status == "success" else None,  # of a failure it is LiteLLM's own
             provider_request_id=next((str(headers[name]) for name in _REQUEST_ID_HEADERS if headers.get(name)), None),
             usage=dict(usage) if usage else None,
             # A provider may put a sentence there, and quote in it what it was told.
             error_code=error_code({"code": error["error_code"]}) if error.get("error_code") else None,
             error_class=error.get("error_class") or None,
             cost_usd=report.get("response_cost") if priced and status == "success" else None,
-            price_table_version=self._price_table_version if priced else None,
+            price_table_version=self._prices.version if priced else None,
         )

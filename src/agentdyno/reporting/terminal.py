@@ -11,6 +11,16 @@ from agentdyno.core.rollups import Summary
 from agentdyno.reporting.variants import VariantSummary, VariantTable
 from agentdyno.reporting.wording import UNKNOWN, number, plural
 
+_HEADINGS = (
+    "sessions",
+    "requests",
+    "right",
+    "latency ms\nmedian/worst",
+    "ttft ms\nmedian/worst",
+    "output\ntokens/s",
+    "tokens\nin/out",
+)
+
 
 def render_variant_table(table: VariantTable) -> RenderableType:
     """The table, with a line for everything that a reader must know beside it."""
@@ -20,19 +30,13 @@ def render_variant_table(table: VariantTable) -> RenderableType:
         title=f"experiment {table.experiment}" if table.experiment else "all sessions",
         title_justify="left",
     )
+    priced = any("cost_usd" in variant.metrics for variant in table.variants)
     shown.add_column("variant", no_wrap=True)
-    for heading in (
-        "sessions",
-        "requests",
-        "right",
-        "latency ms\nmedian/worst",
-        "ttft ms\nmedian/worst",
-        "output\ntokens/s",
-        "tokens\nin/out",
-    ):
-        shown.add_column(heading, justify="right")
+    for heading in (*_HEADINGS, "cost\nusd") if priced else _HEADINGS:
+        shown.add_column(heading, justify="right", no_wrap=True)
     for variant in table.variants:
-        shown.add_row(*_cells(variant))
+        cells = _cells(variant)
+        shown.add_row(*cells, _cost(variant)) if priced else shown.add_row(*cells)
     return Group(shown, *(Text(line, style="yellow") for line in _remarks(table)))
 
 
@@ -61,6 +65,16 @@ def _total(summary: Summary | None) -> str:
     return UNKNOWN if summary is None else number(summary.total)
 
 
+def _cost(variant: VariantSummary) -> str:
+    """The sum of what is known, marked where some requests have no price."""
+    cost = variant.metrics.get("cost_usd")
+    if cost is None:
+        return UNKNOWN
+    return (
+        number(cost.total, 4) if cost.n == variant.requests - variant.failed_requests else f"≥ {number(cost.total, 4)}"
+    )
+
+
 def _remarks(table: VariantTable) -> list[str]:
     left_out = (
         (sum(variant.aborted for variant in table.variants), "aborted"),
@@ -71,6 +85,11 @@ def _remarks(table: VariantTable) -> list[str]:
     lines += [f"not in the figures: {plural(count, 'session')} {how}" for count, how in left_out if count]
     if table.differing:
         lines.append(f"not comparable without care: sessions differ in {', '.join(table.differing)}")
+    lines += [
+        f"{variant.variant}: the tokens of {plural(variant.estimated_requests, 'request')} are estimated"
+        for variant in table.variants
+        if variant.estimated_requests
+    ]
     lines += [
         f"{variant.variant} is not one thing: its sessions differ in {', '.join(variant.differing)}"
         for variant in table.variants

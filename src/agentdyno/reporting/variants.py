@@ -27,7 +27,9 @@ class VariantSummary:
     judged: int
     """Completed sessions whose task card has checks."""
     succeeded: int
-    """Judged sessions whose every check held."""
+    """Judged sessions whose every check held, and which had an answer of the model at all."""
+    estimated_requests: int
+    """Those whose tokens are an estimate."""
     metrics: Mapping[str, Summary]
     """Over the `ok` requests of completed sessions, by metric."""
     differing: tuple[str, ...]
@@ -66,13 +68,15 @@ def variant_table(ledger: Ledger, experiment: str | None) -> VariantTable:
     """The table of an experiment, or of all sessions, from the stored rollups."""
     sessions = queries.sessions(ledger, experiment=experiment)
     done = [s for s in sessions if s.ended_at_us is not None and s.outcome in ("completed", "aborted")]
-    rollups = queries.rollups_by_session(ledger, [session.session_id for session in done])
+    session_ids = [session.session_id for session in done]
+    rollups = queries.rollups_by_session(ledger, session_ids)
+    estimated = queries.estimated_requests(ledger, session_ids)
     by_variant: defaultdict[str, list[Session]] = defaultdict(list)
     for session in done:
         by_variant[session.variant].append(session)
     return VariantTable(
         experiment=experiment,
-        variants=tuple(summarize_variant(name, by_variant[name], rollups) for name in sorted(by_variant)),
+        variants=tuple(summarize_variant(name, by_variant[name], rollups, estimated) for name in sorted(by_variant)),
         open_sessions=sum(session.ended_at_us is None for session in sessions),
         invalid_sessions=sum(s.ended_at_us is not None and s.outcome == "invalid" for s in sessions),
         differing=_differing_among([session for session in done if session.outcome == "completed"]),
@@ -80,12 +84,16 @@ def variant_table(ledger: Ledger, experiment: str | None) -> VariantTable:
 
 
 def summarize_variant(
-    variant: str, sessions: Sequence[Session], rollups: Mapping[str, Sequence[MetricRollup]]
+    variant: str,
+    sessions: Sequence[Session],
+    rollups: Mapping[str, Sequence[MetricRollup]],
+    estimated: Mapping[str, int],
 ) -> VariantSummary:
     """One variant's row. Percentiles are exact: the sorted vectors of its sessions, merged."""
     completed = [session for session in sessions if session.outcome == "completed"]
     own = [rollup for session in completed for rollup in rollups.get(session.session_id, ())]
     judged = [session for session in completed if session.checks_total]
+    answered = {rollup.session_id for rollup in own if rollup.status == "ok"}
     return VariantSummary(
         variant=variant,
         sessions=len(completed),
@@ -93,7 +101,8 @@ def summarize_variant(
         requests=_count(own),
         failed_requests=_count(rollup for rollup in own if rollup.status != "ok"),
         judged=len(judged),
-        succeeded=sum(session.checks_passed == session.checks_total for session in judged),
+        succeeded=sum(s.checks_passed == s.checks_total and s.session_id in answered for s in judged),
+        estimated_requests=sum(estimated.get(session.session_id, 0) for session in completed),
         metrics=_summaries(rollup for rollup in own if rollup.status == "ok"),
         differing=_differing(completed, _OF_A_VARIANT),
     )

@@ -10,11 +10,13 @@ import contextlib
 import random
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from secrets import token_bytes
 from typing import NamedTuple
 
+from agentdyno.core.config import Config
 from agentdyno.core.errors import UserError
 from agentdyno.core.records import Request, Session
 from agentdyno.reporting.variants import VariantTable, variant_table
@@ -68,16 +70,16 @@ def run_demo(
 
     Raises UserError when the folder is somebody else's or a harness is missing.
     """
-    work = _prepare(project)
-    config = load_project(project)
-    home = Home(home_of(project, {}))
     inner = {name: value for name, value in environ.items() if name != "DYNO_HOME"}
+    config = _first_configuration()
     steps = plan(config.experiment(EXPERIMENT).variants, config.experiment(EXPERIMENT).task_cards, repeats)
     tools = Step(TOOL_VARIANT, TOOL_TASK_CARD, None)
     _require_harnesses(
         {config.harness_profile(config.variant(s.variant).harness_profile).version_command[0] for s in (*steps, tools)},
         inner,
     )
+    work = _prepare(project)
+    home = Home(home_of(project, {}))
     with (
         Stand(home, config, "127.0.0.1", 0, inner, progress.said) as stand,
         contextlib.closing(Ledger.open(home.ledger)) as ledger,
@@ -91,6 +93,13 @@ def run_demo(
             progress.finished(step, session)
         requests = ledger.requests(session.session_id)
         return DemoResult(variant_table(ledger, EXPERIMENT), session, requests, project, home)
+
+
+def _first_configuration() -> Config:
+    """What `dyno init` writes; read apart, so that nothing of an earlier demo is touched before this one can run."""
+    with tempfile.TemporaryDirectory() as folder:
+        scaffold(Path(folder))
+        return load_project(Path(folder))
 
 
 def plan(variants: tuple[str, ...], task_cards: tuple[str, ...], repeats: int, seed: int = _SEED) -> list[Step]:

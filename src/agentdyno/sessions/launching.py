@@ -78,6 +78,12 @@ def _require_fit(context: Context, wanted: Wanted, command: Sequence[str], folde
         path = below(folder, name)
         if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
             raise UserError(f"{path} is there already, and is not the task card's", "move it away, or start elsewhere")
+    result = run_checks(context.config.task_card(wanted.task_card).checks, folder)
+    if result is not None and result.passed == result.total:
+        raise UserError(
+            f"every check of task card {wanted.task_card} holds before anything was done",
+            f"remove what an earlier session left in {folder}, or start in another folder",
+        )
 
 
 def _work(context: Context, ready: Opened, command: Sequence[str], launch: Launch) -> int:

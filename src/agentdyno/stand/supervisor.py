@@ -191,6 +191,12 @@ class Stand:
             *("--litellm-config", str(self._home.litellm_config)),
             *("--listen-fd", str(listen_fd)),
             *("--warm-up-fd", str(warm_up_fd)),
+            *(
+                argument
+                for provider in served
+                if provider.managed is not None or provider.base_url is not None
+                for argument in ("--unpriced", provider.name)
+            ),
             *(argument for name in secrets for argument in ("--secret-env", name)),
         ]
         log_file = self._home.log("gateway")

@@ -63,6 +63,18 @@ def session_totals(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, Sess
         return {row[0]: SessionTotals(*row) for row in connection.execute(query)}
 
 
+def estimated_requests(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, int]:
+    """How many `ok` requests of each session have estimated tokens; sessions without any are left out."""
+    table = ledger.tables["request"]
+    query = (
+        sa.select(table.c.session_id, sa.func.count())
+        .where(table.c.session_id.in_(session_ids), table.c.usage_source == "estimated", table.c.status == "ok")
+        .group_by(table.c.session_id)
+    )
+    with ledger.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def rollups_by_session(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, tuple[MetricRollup, ...]]:
     """The rollups of each session that has any."""
     table = ledger.tables["metric_rollup"]

@@ -18,7 +18,10 @@ _ANSWER: dict[str, Any] = {
 
 
 class Upstream:
-    """An OpenAI-like server on loopback: `discreet` answers, `indiscreet` fails and quotes what it was told."""
+    """An OpenAI-like server on loopback.
+
+    `indiscreet` fails and quotes what it was told, `silent` does not say what it used, every other model answers.
+    """
 
     models = ("discreet", "indiscreet")
 
@@ -34,6 +37,8 @@ class Upstream:
                     told = f"{self.headers['authorization']} is no key of mine; you said {asked['messages']}"
                     error = {"message": told, "type": "invalid_request_error", "code": told}
                     self.answer(asked.get("status", 401), {"error": error})
+                elif asked["model"] == "silent":
+                    self.answer(200, {name: value for name, value in _ANSWER.items() if name != "usage"})
                 else:
                     self.answer(200, _ANSWER)
 

@@ -257,7 +257,12 @@ def test_the_wire_is_preferred_to_litellms_record() -> None:
 
 
 def test_zero_on_the_wire_is_a_figure() -> None:
-    assert figures(row(answered(usages=[chat_usage(0, 0)]), routed(usage=LITELLMS))) == (0, 0, 0, "proxy")
+    assert figures(row(answered(usages=[chat_usage(7, 0)]), routed(usage=LITELLMS))) == (7, 0, 0, "proxy")
+
+
+def test_zeros_throughout_are_no_count() -> None:
+    assert figures(row(answered(usages=[chat_usage(0, 0)]))) == (None, None, None, None)
+    assert figures(row(answered(usages=[chat_usage(0, 0)]), routed(usage=LITELLMS))) == (100, 20, 60, "proxy")
 
 
 def test_litellms_record_where_the_wire_has_none() -> None:
