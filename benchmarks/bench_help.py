@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import typer.main
 from ratios import Pair, print_head, print_row
+from typer.core import TyperGroup
+from typer.main import get_command
 
 import agentdyno
 from agentdyno.cli.main import build_app
@@ -33,12 +34,12 @@ class Group(NamedTuple):
     parameters: int
 
 
-def declared(name: str, command: typer.main.TyperGroup) -> Group:
+def declared(name: str, command: TyperGroup) -> Group:
     """A Typer application with as many commands and parameters as `command` has, which do nothing."""
     lines = [f'{name} = typer.Typer(help="{command.help}", **PLAIN)']
     commands = parameters = 0
     for child_name, child in command.commands.items():
-        if isinstance(child, typer.main.TyperGroup):
+        if isinstance(child, TyperGroup):
             inner = declared(f"{name}_{child_name}", child)
             lines += [*inner.lines, f'{name}.add_typer({inner.name}, name="{child_name}")']
             commands, parameters = commands + inner.commands, parameters + inner.parameters
@@ -60,8 +61,8 @@ def _command(app: str, name: str, text: str, options: int) -> Iterator[str]:
 
 def write_bare(folder: Path) -> Group:
     """The bare program: one module, and a script that calls it as `dyno`'s does."""
-    group = typer.main.get_command(build_app())
-    assert isinstance(group, typer.main.TyperGroup)
+    group = get_command(build_app())
+    assert isinstance(group, TyperGroup)
     root = declared("app", group)
     head = [
         "from typing import Annotated",

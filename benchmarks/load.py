@@ -40,8 +40,17 @@ class Timing(NamedTuple):
     end_ms: float
 
 
+class _Seen(NamedTuple):
+    """When the client saw what, on its own clock."""
+
+    first_token_ns: int | None
+    end_ns: int
+
+
 class _Connection(asyncio.Protocol):
     """One kept-alive connection with one request at a time."""
+
+    _first_token_ns: int | None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -50,14 +59,14 @@ class _Connection(asyncio.Protocol):
     async def ask(self, request: bytes) -> Timing:
         """Send a request and wait for the whole answer. Raises RuntimeError unless it is a 200."""
         self._received = bytearray()
-        self._first_token_ns: int | None = None
-        self._answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._first_token_ns = None
+        self._answered: asyncio.Future[_Seen] = asyncio.get_running_loop().create_future()
         started_ns = time.perf_counter_ns()
         self._transport.write(request)
-        ended_ns = await self._answered
-        if not self._received.startswith(b"HTTP/1.1 200") or self._first_token_ns is None:
+        seen = await self._answered
+        if not self._received.startswith(b"HTTP/1.1 200") or seen.first_token_ns is None:
             raise RuntimeError(f"not an answer: {bytes(self._received[:500])!r}")
-        return Timing((self._first_token_ns - started_ns) / 1e6, (ended_ns - started_ns) / 1e6)
+        return Timing((seen.first_token_ns - started_ns) / 1e6, (seen.end_ns - started_ns) / 1e6)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -65,7 +74,7 @@ class _Connection(asyncio.Protocol):
         if self._first_token_ns is None and _FIRST_TOKEN in self._received:
             self._first_token_ns = now_ns
         if not self._answered.done() and self._is_whole():
-            self._answered.set_result(now_ns)
+            self._answered.set_result(_Seen(self._first_token_ns, now_ns))
 
     def _is_whole(self) -> bool:
         head, separator, body = self._received.partition(b"\r\n\r\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -30,6 +31,9 @@ def test_the_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert list(shown) == ["table", "tool_session", "tool_requests", "project", "ledger"]
+    told = [line for line in done.stderr.splitlines() if " of 7 after " in line]
+    assert [line.partition(" ")[0] for line in told] == [*"1234567"]
+    assert re.fullmatch(r"7 of 7 after \d+ s: scripted-mini-swe-agent on write-hello", told[-1])
     variants = {row["variant"]: row for row in shown["table"]["variants"]}
     assert list(variants) == ["local-free-text", "local-json-schema"]
     for row in variants.values():
@@ -80,6 +84,6 @@ def test_a_missing_harness_is_said_before_anything_starts(tmp_path: Path) -> Non
     done = demo("--harnesses", "nowhere", "--json", folder=tmp_path, PATH="/usr/bin:/bin")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[-1] == (
-        "not installed: llm, mini; `make harnesses` installs them; or name their folder: --harnesses DIR"
+    assert done.stderr == (
+        "not installed: llm, mini; `make harnesses` installs them; or name their folder: --harnesses DIR\n"
     )

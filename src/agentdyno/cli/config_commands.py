@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentdyno.cli.printing import Json, people_console, print_json
+from agentdyno.cli.printing import Json, print_json, print_page
 
 if TYPE_CHECKING:
     from agentdyno.core.config import Config
@@ -19,7 +19,10 @@ config_app = typer.Typer(help="Check and read the configuration.", no_args_is_he
 def init(
     directory: Annotated[Path, typer.Argument(help="Folder that becomes a project.")] = Path(),
 ) -> None:
-    """Write a first dyno.yaml and example configs; files that exist are left as they are."""
+    """Write a first dyno.yaml and example configs.
+
+    Files that exist are left as they are.
+    """
     from agentdyno.sessions.project import scaffold
 
     done = scaffold(directory)
@@ -58,13 +61,19 @@ def list_entities(
     if as_json:
         print_json({folder: sorted(entities) for folder, entities in chosen.items()})
         return
-    from rich.table import Table
+    from agentdyno.reporting.tables import Column, plain_table
 
-    for folder, entities in chosen.items():
-        table = Table("name", "what it is", title=folder.replace("_", " "), title_justify="left")
-        for name, entity in entities.items():
-            table.add_row(name, _in_one_line(config, entity))
-        people_console().print(table)
+    columns = (Column("name"), Column("what it is", optional=True, prose=True))
+    print_page(
+        *(
+            plain_table(
+                columns,
+                [(name, _in_one_line(config, entity) or None) for name, entity in entities.items()],
+                title=folder.replace("_", " "),
+            )
+            for folder, entities in chosen.items()
+        )
+    )
 
 
 @config_app.command()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentdyno.cli.printing import Json, people_console, print_json
+from agentdyno.cli.printing import Json, print_json, print_page
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from agentdyno.core.records import Session
     from agentdyno.runner.demo import DemoResult, Step
     from agentdyno.runner.demo import Progress as DemoProgress
 
@@ -29,7 +33,10 @@ def demo(
     smoke: Annotated[bool, typer.Option("--smoke", help="One repeat of each: the fastest proof.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare two variants on a real local model, and run a tool-calling harness: no account needed."""
+    """Compare two variants on a real local model; no account needed.
+
+    A tool-calling harness is run too, with scripted answers.
+    """
     import os
     import signal
 
@@ -41,61 +48,57 @@ def demo(
     if harnesses.is_dir():
         environ["PATH"] = f"{harnesses.resolve()}{os.pathsep}{environ.get('PATH', os.defpath)}"
     count = repeats or (_SMOKE_REPEATS if smoke else _REPEATS)
-    console = people_console(stderr=as_json)
-    with _Live(console) as live:
-        result = run_demo(folder.resolve(), environ, count, live.progress, now_us)
+    with _progress() as progress:
+        result = run_demo(folder.resolve(), environ, count, progress, now_us)
     if as_json:
         _print_machine(result)
     else:
-        _print_people(console, result, folder)
+        _print_people(result, folder)
 
 
-class _Live:
-    """The demo's progress on a terminal: sessions done, rate, time left."""
+def _progress() -> AbstractContextManager[DemoProgress]:
+    """What tells, on standard error, how far the demo is."""
+    return _live() if sys.stderr.isatty() else contextlib.nullcontext(_lines())
 
-    def __init__(self, console: Console) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
+
+@contextlib.contextmanager
+def _live() -> Iterator[DemoProgress]:
+    """One bar on a terminal: sessions done, time taken, time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from agentdyno.cli.printing import people_console
+    from agentdyno.runner.demo import Progress
+
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
+    with Bar(*columns, console=people_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("preparing", total=None)
+        yield Progress(
+            said=lambda line: bar.update(task, description=line),
+            planned=lambda sessions: bar.update(task, description="measuring", total=sessions),
+            finished=lambda step, _: bar.update(task, description=f"{step.variant} on {step.task_card}", advance=1),
         )
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task = self._bar.add_task("preparing", total=None)
 
-    def __enter__(self) -> _Live:
-        self._bar.start()
-        return self
+def _lines() -> DemoProgress:
+    """A line for every finished session: how many of all, and seconds since the start."""
+    from agentdyno.runner.demo import Progress
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    began_s = time.monotonic()
+    total, done = 0, 0
 
-    @property
-    def progress(self) -> DemoProgress:
-        from agentdyno.runner.demo import Progress
+    def planned(sessions: int) -> None:
+        nonlocal total
+        total = sessions
 
-        return Progress(self._said, self._planned, self._finished)
+    def finished(step: Step, _: Session) -> None:
+        nonlocal done
+        done += 1
+        elapsed_s = time.monotonic() - began_s
+        typer.echo(f"{done} of {total} after {elapsed_s:.0f} s: {step.variant} on {step.task_card}", err=True)
 
-    def _said(self, line: str) -> None:
-        self._bar.update(self._task, description=line)
-
-    def _planned(self, sessions: int) -> None:
-        self._bar.update(self._task, description="measuring", total=sessions)
-
-    def _finished(self, step: Step, session: object) -> None:
-        self._bar.update(self._task, description=f"{step.variant} on {step.task_card}", advance=1)
+    return Progress(said=lambda line: typer.echo(line, err=True), planned=planned, finished=finished)
 
 
 def _print_machine(result: DemoResult) -> None:
@@ -112,23 +115,22 @@ def _print_machine(result: DemoResult) -> None:
     )
 
 
-def _print_people(console: Console, result: DemoResult, folder: Path) -> None:
+def _print_people(result: DemoResult, folder: Path) -> None:
     from agentdyno.reporting.terminal import render_variant_table
     from agentdyno.reporting.wording import number, plural
 
-    console.print(render_variant_table(result.table))
+    print_page(render_variant_table(result.table))
     session = result.tool_session
     tokens = sum(request.output_tokens or 0 for request in result.tool_requests)
-    console.print(
+    typer.echo(
         f"{session.harness_profile} on {session.task_card}: {plural(len(result.tool_requests), 'request')}, "
         f"{number(tokens)} output tokens, {session.checks_passed} of {plural(session.checks_total or 0, 'check')} held"
     )
-    console.print(f"\nledger  {result.home.ledger}\nspool   {result.home.spool}\nproject {result.project}")
-    console.print(
+    typer.echo(f"\nledger  {result.home.ledger}\nspool   {result.home.spool}\nproject {result.project}")
+    typer.echo(
         f"\nNothing is left running. Next, in {folder}:\n"
         f"  dyno compare {result.table.experiment}\n"
         f"  dyno session show {session.session_id} --requests\n"
         "  dyno config list          what can be measured\n"
-        "  dyno up                   then `dyno session start --variant … --task-card …` in another terminal",
-        soft_wrap=True,
+        "  dyno up                   then `dyno session start --variant … --task-card …` in another terminal"
     )

@@ -30,6 +30,16 @@ def current_home() -> Home:
     return Home(home_of(Path.cwd(), os.environ))
 
 
+def configured_experiments() -> tuple[str, ...]:
+    """Names of the experiments that are configured here; none outside of a project, or where it has faults."""
+    from agentdyno.core.errors import UserError
+    from agentdyno.sessions.project import find_project, load_project
+
+    with contextlib.suppress(UserError):
+        return tuple(load_project(find_project(Path.cwd())).experiments)
+    return ()
+
+
 @contextlib.contextmanager
 def open_ledger(home: Home) -> Iterator[Ledger]:
     """The ledger, with sessions closed whose time-to-live has ended: whoever looks next does it."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agentdyno.cli.edges import current_home, now_us, open_ledger, session_context
-from agentdyno.cli.printing import Json, people_console, print_json
+from agentdyno.cli.edges import configured_experiments, current_home, now_us, open_ledger, session_context
+from agentdyno.cli.printing import Json, passing_line, print_json, print_page
 
 if TYPE_CHECKING:
     from agentdyno.core.records import Session
@@ -25,7 +25,8 @@ ExperimentName = Annotated[str | None, typer.Option("--experiment", help="Experi
 Label = Annotated[str | None, typer.Option("--label", help="A name of your own.")]
 Repo = Annotated[Path, typer.Option("--repo", help="Repository that is worked in.")]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", help="Write the variables there instead of printing them.")]
-SessionId = Annotated[str, typer.Argument(help="Session's id.")]
+_OPENING = "opening a session"
+SessionId = Annotated[str, typer.Argument(help="Session's id, or enough of its beginning or end.")]
 
 
 @session_app.command()
@@ -38,11 +39,15 @@ def create(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Open a session and print, once, what points the harness at the gateway."""
+    """Open a session, and print its environment once.
+
+    The environment points a harness at the gateway, and holds the session's key, which is kept nowhere.
+    """
     from agentdyno.sessions.opening import Wanted, aborted_on_failure, open_session
 
     with session_context() as context, _private_file(env_file):
-        opened = open_session(context, Wanted(variant, task_card, experiment, label, repo))
+        with passing_line(_OPENING):
+            opened = open_session(context, Wanted(variant, task_card, experiment, label, repo))
         with aborted_on_failure(context, opened.session.session_id):
             _hand_over(opened.session, opened.env, env_file, as_json=as_json)
 
@@ -61,7 +66,11 @@ def start(
         bool, typer.Option("--json", help="Print JSON; what the command prints then goes to standard error.")
     ] = False,
 ) -> None:
-    """Do it all around one command: open, run, check, collect, finalize. Ends with the command's exit code."""
+    """Do it all around one command.
+
+    Opens a session, runs the command, runs the task card's checks, collects, finalizes. Ends with the command's exit
+    code.
+    """
     import sys
 
     from agentdyno.sessions.launching import Launch, start_session
@@ -69,8 +78,14 @@ def start(
 
     wanted = Wanted(variant, task_card, experiment, label, repo, program=command[0] if command else None)
     launch = Launch(Path.cwd(), output=sys.stderr.buffer if as_json else None)
-    with session_context() as context:
-        ended = start_session(context, wanted, command or (), launch, opened=_say_opened, waiting=_say_waiting())
+    with session_context() as context, contextlib.ExitStack() as opening:
+        opening.enter_context(passing_line(_OPENING))
+
+        def say_opened(session: Session) -> None:
+            opening.close()
+            typer.echo(f"session {session.session_id}", err=True)
+
+        ended = start_session(context, wanted, command or (), launch, opened=say_opened, waiting=_say_waiting())
         _print_end(context.ledger, ended.session, as_json=as_json, to_stderr=True)
     raise typer.Exit(ended.exit_code if ended.exit_code >= 0 else 128 - ended.exit_code)
 
@@ -82,7 +97,10 @@ def env(
     env_file: EnvFile = None,
     as_json: Json = False,
 ) -> None:
-    """Print a session's environment again, with a new key: the old one is kept nowhere."""
+    """Print a session's environment again, with a new key.
+
+    The old key is revoked; it is kept nowhere, so that it cannot be printed again.
+    """
     from agentdyno.core.errors import UserError
     from agentdyno.sessions.closing import require_session
     from agentdyno.sessions.opening import rotate_key
@@ -113,9 +131,13 @@ def list_sessions(
     if as_json:
         print_json([to_jsonable(session) for session in found])
     elif found:
-        people_console().print(render_sessions(found, totals))
+        print_page(render_sessions(found, totals))
+    elif only_open:
+        typer.echo("no session is open")
+    elif experiment is not None:
+        typer.echo(f'experiment "{experiment}" has no session yet')
     else:
-        typer.echo("no session is open" if only_open else "there is no session yet; `dyno session create` opens one")
+        typer.echo("there is no session yet; `dyno session create` opens one")
 
 
 @session_app.command()
@@ -137,10 +159,8 @@ def show(
         requested = {"requests": [to_jsonable(request) for request in requests]} if with_requests else {}
         print_json({**_document(session, totals), **requested})
         return
-    console = people_console()
-    console.print(render_session(session, totals))
-    if with_requests:
-        console.print(render_requests(requests))
+    parts = (render_session(session, totals), render_requests(requests))
+    print_page(*(parts if requests else parts[:1]))
 
 
 @session_app.command()
@@ -152,7 +172,12 @@ def finalize(
     notes: Annotated[str | None, typer.Option("--notes", help="Remarks to keep with it.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Close a session: revoke its key, wait for what is in flight, collect, roll up."""
+    """Close a session that was opened by hand.
+
+    Revokes its key, waits for what is in flight, collects, rolls up. It runs no checks: only `session start` does,
+    which knows the folder that was worked in.
+    """
+    from agentdyno.core.errors import UserError
     from agentdyno.sessions.closing import finalize as close
     from agentdyno.sessions.closing import require_session
     from agentdyno.sessions.interruption import held_interruptions
@@ -160,8 +185,12 @@ def finalize(
     home = current_home()
     with open_ledger(home) as ledger, held_interruptions() as interruptions:
         before = require_session(ledger, session_id)
+        if before.ended_at_us is not None and before.outcome != outcome:
+            raise UserError(
+                f"session {before.session_id} was finalized as {before.outcome} before", "nothing was changed"
+            )
         session = close(
-            *(ledger, home, session_id, outcome, notes, now_us),
+            *(ledger, home, before.session_id, outcome, notes, now_us),
             given_up=interruptions.more(),
             waiting=_say_waiting(),
         )
@@ -171,13 +200,16 @@ def finalize(
 
 
 def require_experiment(ledger: Ledger, experiment: str | None) -> None:
-    """Raise UserError for an experiment that no session belongs to."""
+    """Raise UserError for an experiment that is not configured, and that no session belongs to."""
     from agentdyno.core.errors import UserError
     from agentdyno.core.names import suggestion
     from agentdyno.store.queries import experiment_names
 
-    if experiment is not None and experiment not in (known := experiment_names(ledger)):
-        raise UserError(f'no session belongs to experiment "{experiment}"', suggestion(experiment, known))
+    if experiment is None or experiment in (measured := experiment_names(ledger)):
+        return
+    known = {*measured, *configured_experiments()}
+    if experiment not in known:
+        raise UserError(f'experiment "{experiment}" is not defined', suggestion(experiment, known))
 
 
 @contextlib.contextmanager
@@ -226,10 +258,6 @@ def _hand_over(session: Session, env: dict[str, str], env_file: Path | None, *, 
     typer.echo(f"then: dyno session finalize {session.session_id} --outcome completed", err=True)
 
 
-def _say_opened(session: Session) -> None:
-    typer.echo(f"session {session.session_id}", err=True)
-
-
 def _say_waiting() -> Callable[[int], None]:
     """What says, once, that requests are waited for."""
     said = False
@@ -265,5 +293,7 @@ def _print_end(ledger: Ledger, session: Session, *, as_json: bool, to_stderr: bo
     if as_json:
         print_json(_document(session, totals))
         return
-    typer.echo(session_line(session, totals), err=to_stderr)
+    without_success = totals is not None and totals.ok == 0
+    first = next(iter(ledger.requests(session.session_id)), None) if without_success else None
+    typer.echo(session_line(session, totals, first), err=to_stderr)
     typer.echo(f"more: dyno session show {session.session_id} --requests", err=True)

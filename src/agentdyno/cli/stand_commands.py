@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from agentdyno.cli.edges import current_home, now_us, open_ledger
-from agentdyno.cli.printing import Json, people_console, print_json
+from agentdyno.cli.printing import Json, passing_line, print_json, print_page
 
 
 def up(
@@ -17,7 +18,10 @@ def up(
         int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = None,
 ) -> None:
-    """Start the stand: managed providers, the gateway, a collector. Ends with Ctrl-C or `dyno down`."""
+    """Start the stand: managed providers, the gateway, a collector.
+
+    It stays in this terminal, and ends with Ctrl-C or `dyno down`.
+    """
     import os
     import signal
 
@@ -34,15 +38,17 @@ def up(
     with Stand(home, config, *address, os.environ, lambda line: typer.echo(line, err=True)) as stand:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: stand.request_stop())
+        used = {variant.provider for variant in config.variants.values()}
+        missed = {name: secret for name, secret in stand.state.missing_secrets.items() if name in used}
+        if missed:
+            typer.echo(_not_served(missed), err=True)
         typer.echo(f"the stand is up at {stand.state.gateway_url}; Ctrl-C or `dyno down` ends it", err=True)
-        for provider, variable in stand.state.missing_secrets.items():
-            typer.echo(f"provider {provider} is not served: {variable} is not set", err=True)
         with open_ledger(home) as ledger:
             stand.run(lambda: close_expired(ledger, home, now_us))
 
 
 def status(as_json: Json = False) -> None:
-    """Say whether the stand is up, and where."""
+    """Say whether the stand is up, where, and what it serves."""
     import msgspec
 
     from agentdyno.core.jsonable import to_jsonable
@@ -59,6 +65,9 @@ def status(as_json: Json = False) -> None:
         typer.echo(f"the stand is up at {state.gateway_url} since {moment(state.started_at_us)}, process {state.pid}")
         for name, address in state.providers.items():
             typer.echo(f"provider {name} at {address}")
+        typer.echo(f"served: {', '.join(state.served)}")
+        if state.missing_secrets:
+            typer.echo(_not_served(state.missing_secrets))
     if state is None:
         raise typer.Exit(1)
 
@@ -71,7 +80,8 @@ def down() -> None:
     if state is None:
         typer.echo("the stand is not up; there is nothing to stop")
         return
-    stop_stand(state)
+    with passing_line("stopping the stand"):
+        stop_stand(state)
     typer.echo("the stand is down")
 
 
@@ -85,7 +95,8 @@ def normalize(
     home = current_home()
     with open_ledger(home) as ledger:
         collector = SpoolCollector(home.spool, ledger, now_us)
-        done = collector.rebuild() if rebuild else collector.collect()
+        with passing_line("reading the spool"):
+            done = collector.rebuild() if rebuild else collector.collect()
     if as_json:
         print_json(done._asdict())
     else:
@@ -98,14 +109,24 @@ def compare(
 ) -> None:
     """Show what each variant did, side by side. It describes; it draws no conclusion."""
     from agentdyno.cli.session_commands import require_experiment
+    from agentdyno.core.errors import UserError
     from agentdyno.core.jsonable import to_jsonable
     from agentdyno.reporting.terminal import render_variant_table
     from agentdyno.reporting.variants import variant_table
+    from agentdyno.reporting.wording import plural
 
     with open_ledger(current_home()) as ledger:
         require_experiment(ledger, experiment)
         table = variant_table(ledger, experiment)
+    if experiment is not None and not table.variants and not table.invalid_sessions:
+        still_open = f"{plural(table.open_sessions, 'session')} still open" if table.open_sessions else None
+        raise UserError(f'experiment "{experiment}" has no finalized session yet', still_open)
     if as_json:
         print_json(to_jsonable(table))
     else:
-        people_console().print(render_variant_table(table))
+        print_page(render_variant_table(table))
+
+
+def _not_served(missing_secrets: Mapping[str, str]) -> str:
+    each = ", ".join(f"{provider} ({secret})" for provider, secret in missing_secrets.items())
+    return f"not served, for want of a secret: {each}"

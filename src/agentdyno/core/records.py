@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from agentdyno.core.fields import Field
 
-Surface = Literal["openai_chat", "anthropic_messages", "openai_responses", "gemini"]
+Surface = Literal["openai_chat", "anthropic_messages"]
 """A wire protocol that a harness speaks to the gateway."""
 ManagedBy = Literal["local", "scripted"]
 """A provider that the stand starts itself."""

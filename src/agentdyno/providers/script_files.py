@@ -46,13 +46,10 @@ def _script_files(folders: Sequence[Path]) -> Iterator[Path]:
 def parse_script(file: str, text: str) -> Script:
     """One script from YAML. Raises ConfigFaults that name `file`, line and field."""
     document, faults = parse(file, text)
-    if faults:
-        raise ConfigFaults(faults)
-    script, faults = decode(Script, document, {})
-    if script is None:
-        raise ConfigFaults(faults)
-    faults = list(_script_faults(document, script))
-    if faults:
+    decoded = decode(Script, document, {}, faults)
+    script = decoded.record
+    faults += decoded.faults if script is None else _script_faults(document, script)
+    if script is None or faults:
         raise ConfigFaults(faults)
     return script
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from agentdyno.core.records import Request, Session
+from agentdyno.reporting.tables import Column, PlainTable, plain_table
 from agentdyno.reporting.wording import UNKNOWN, moment, number, plural
 from agentdyno.store.queries import SessionTotals
 
@@ -20,41 +21,47 @@ class _Fact(NamedTuple):
     text: str
 
 
-def session_line(session: Session, totals: SessionTotals | None) -> str:
-    """A session's end in one line."""
-    parts = [f"session {session.session_id} {session.outcome or f'is open ({session.phase})'}", _requests(totals)]
+def session_line(session: Session, totals: SessionTotals | None, first: Request | None = None) -> str:
+    """A session's end in one line; of one without any good answer, why: from its first request."""
+    parts = [f"session {session.session_id} {session.outcome or f'is open ({session.phase})'}"]
     if totals is not None:
-        parts.append(f"tokens {_tokens(totals)}")
+        parts += [f"{plural(totals.requests, 'request')}{_failed(totals)}", f"tokens {_tokens(totals)}"]
+    elif session.outcome is None:
+        parts.append("no request yet")
+    if session.command_exit_code:
+        parts.append(f"the command ended with {_exit(session.command_exit_code)}")
     if session.checks_total is not None:
         parts.append(f"{session.checks_passed} of {plural(session.checks_total, 'check')} held")
-    return ", ".join(parts)
+    line = ", ".join(parts)
+    if totals is None and session.outcome is not None:
+        return f"{line}; no request came through the gateway: was the harness pointed at it?"
+    if totals is not None and totals.ok == 0:
+        return f"{line}; no request succeeded{f': {_error(first)}' if first is not None else ''}"
+    return line
 
 
-def render_sessions(sessions: Iterable[Session], totals: Mapping[str, SessionTotals]) -> Table:
+def render_sessions(sessions: Iterable[Session], totals: Mapping[str, SessionTotals]) -> PlainTable:
     """A row for every session."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("session", no_wrap=True)
-    for heading in ("variant", "task card"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("state", "created"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("requests", "checks"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("label", overflow="fold")
-    for session in sessions:
-        total = totals.get(session.session_id)
-        judged = session.checks_total is not None
-        table.add_row(
-            session.session_id,
-            session.variant,
-            session.task_card,
-            session.outcome or session.phase,
-            moment(session.created_at_us),
-            number(total.requests if total is not None else 0),
-            f"{session.checks_passed}/{session.checks_total}" if judged else UNKNOWN,
-            session.label,
-        )
-    return table
+    columns = (
+        *(Column(heading) for heading in ("session", "variant", "task card", "state", "created")),
+        Column("requests", "right"),
+        Column("checks", "right", optional=True),
+        Column("label", optional=True, prose=True),
+    )
+    return plain_table(columns, (_session_row(session, totals.get(session.session_id)) for session in sessions))
+
+
+def _session_row(session: Session, totals: SessionTotals | None) -> tuple[str | None, ...]:
+    return (
+        session.session_id,
+        session.variant,
+        session.task_card,
+        session.outcome or session.phase,
+        moment(session.created_at_us),
+        number(totals.requests if totals is not None else 0),
+        f"{session.checks_passed}/{session.checks_total}" if session.checks_total is not None else None,
+        session.label,
+    )
 
 
 def render_session(session: Session, totals: SessionTotals | None) -> Table:
@@ -63,33 +70,34 @@ def render_session(session: Session, totals: SessionTotals | None) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for fact in _facts(session, totals):
-        table.add_row(*fact)
+        table.add_row(*map(Text, fact))
     return table
 
 
-def render_requests(requests: Iterable[Request]) -> Table:
+def render_requests(requests: Iterable[Request]) -> PlainTable:
     """A row for every request."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in ("came in", "surface", "model", "status"):
-        table.add_column(heading, no_wrap=heading in ("came in", "status"), overflow="fold")
-    for heading in ("latency\nms", "ttft\nms", "tokens\nin", "tokens\nout"):
-        table.add_column(heading, justify="right")
-    for heading in ("tokens\ncounted by", "error"):
-        table.add_column(heading, overflow="fold")
-    for request in requests:
-        table.add_row(
-            moment(request.started_at_us),
-            request.surface or request.path,
-            request.model_requested or UNKNOWN,
-            request.status + (" (late)" if request.late else ""),
-            number(request.latency_ms),
-            number(request.ttft_ms),
-            number(request.input_tokens),
-            number(request.output_tokens),
-            request.usage_source or UNKNOWN,
-            request.error_class,
-        )
-    return table
+    columns = (
+        *(Column(heading) for heading in ("came in", "surface", "model", "status")),
+        *(Column(heading, "right") for heading in ("latency\nms", "ttft\nms", "tokens\nin", "tokens\nout")),
+        Column("tokens\ncounted by", optional=True),
+        Column("error", optional=True),
+    )
+    return plain_table(columns, map(_request_row, requests))
+
+
+def _request_row(request: Request) -> tuple[str | None, ...]:
+    return (
+        moment(request.started_at_us),
+        request.surface or request.path,
+        request.model_requested or UNKNOWN,
+        request.status + (" (late)" if request.late else ""),
+        number(request.latency_ms),
+        number(request.ttft_ms),
+        number(request.input_tokens),
+        number(request.output_tokens),
+        request.usage_source,
+        request.error_class,
+    )
 
 
 def _facts(session: Session, totals: SessionTotals | None) -> Iterator[_Fact]:
@@ -99,19 +107,20 @@ def _facts(session: Session, totals: SessionTotals | None) -> Iterator[_Fact]:
     yield _Fact("variant", f"{session.variant} ({session.variant_fingerprint})")
     yield _Fact("task card", session.task_card)
     yield _Fact("model", f"{session.model} of provider {session.provider}")
-    yield _Fact("harness", _in_brackets(session.harness_profile, session.harness_binary, session.harness_version))
+    yield _Fact("harness", session.harness_profile)
+    yield from _given(("program", session.harness_binary), ("its version", session.harness_version))
     yield _Fact("created", moment(session.created_at_us))
     yield from _given(
         ("launched", None if session.launched_at_us is None else moment(session.launched_at_us)),
         ("ended", None if session.ended_at_us is None else moment(session.ended_at_us)),
     )
-    yield _Fact("requests", _requests(totals))
+    yield _Fact("requests", "none" if totals is None else f"{number(totals.requests)}{_failed(totals)}")
     if totals is not None:
         yield _Fact("tokens", _tokens(totals))
     if session.checks_total is not None:
         yield _Fact("checks", f"{session.checks_passed} of {session.checks_total} held")
     if session.command_exit_code is not None:
-        yield _Fact("exit code", str(session.command_exit_code))
+        yield _Fact("command", f"ended with {_exit(session.command_exit_code)}")
     yield from _given(("repository", _repository(session)), ("stand", _stand(session)), ("machine", _machine(session)))
 
 
@@ -124,15 +133,27 @@ def _in_brackets(outside: str, *inside: str | None) -> str:
     return f"{outside} ({', '.join(known)})" if known else outside
 
 
-def _requests(totals: SessionTotals | None) -> str:
-    if totals is None:
-        return "0 requests"
+def _failed(totals: SessionTotals) -> str:
     failed = totals.requests - totals.ok
-    return plural(totals.requests, "request") + (f" ({number(failed)} failed)" if failed else "")
+    return f" ({number(failed)} failed)" if failed else ""
 
 
 def _tokens(totals: SessionTotals) -> str:
+    if totals.input_tokens is None and totals.output_tokens is None:
+        return "unknown"
     return f"{number(totals.input_tokens)} in, {number(totals.output_tokens)} out"
+
+
+def _error(request: Request) -> str:
+    return _in_brackets(
+        request.error_class or request.error_code or request.status,
+        None if request.http_status is None else f"HTTP {request.http_status}",
+    )
+
+
+def _exit(code: int) -> str:
+    """How a command ended; a negative code is a signal's."""
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
 def _repository(session: Session) -> str | None:

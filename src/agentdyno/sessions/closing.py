@@ -20,16 +20,32 @@ from agentdyno.store.ledger import Ledger
 DRAIN_TIMEOUT_S = 30.0
 _REPORT_TIMEOUT_S = 2.0
 _POLL_S = 0.05
+_LEAST_PART = 4
+_NAMED_AT_MOST = 5
 
 
-def require_session(ledger: Ledger, session_id: str) -> Session:
-    """The session of that id. Raises UserError when there is none."""
-    session = ledger.session(session_id)
-    if session is None:
-        near = nearest(session_id, (known.session_id for known in queries.sessions(ledger)))
+def require_session(ledger: Ledger, named: str) -> Session:
+    """The session of that id, or the one whose id begins or ends so. Raises UserError unless there is exactly one."""
+    session = ledger.session(named)
+    if session is not None:
+        return session
+    known = {session.session_id: session for session in queries.sessions(ledger)}
+    fitting = [session_id for session_id in known if _is_part(named, session_id)]
+    if not fitting:
+        near = nearest(named, known)
         hint = f'did you mean "{near}"?' if near is not None else "`dyno session list` shows all"
-        raise UserError(f'there is no session "{session_id}"', hint)
-    return session
+        raise UserError(f'there is no session "{named}"', hint)
+    if len(fitting) > 1:
+        some, more = fitting[-_NAMED_AT_MOST:], len(fitting) - _NAMED_AT_MOST
+        raise UserError(
+            f'"{named}" fits {len(fitting)} sessions',
+            f"give more of the id: {', '.join(some)}" + (f" or one of {more} older ones" if more > 0 else ""),
+        )
+    return known[fitting[0]]
+
+
+def _is_part(named: str, session_id: str) -> bool:
+    return len(named) >= _LEAST_PART and (session_id.startswith(named) or session_id.endswith(named))
 
 
 def finalize(
@@ -51,6 +67,7 @@ def finalize(
     UserError when a session that never got as far as its environment is to be called completed.
     """
     session = require_session(ledger, session_id)
+    session_id = session.session_id
     if session.phase == "finalized":
         return session
     if outcome == "completed" and session.phase not in ("rendered", "launched", "collected"):

@@ -170,6 +170,10 @@ def _choose(context: Context, wanted: Wanted) -> _Choice:
         raise UserError(
             f"the stand that is up does not serve provider {provider.name}", "`dyno down`, then `dyno up` again"
         )
+    if context.stand.served[provider.name] != entity_digest(provider):
+        raise UserError(
+            f"provider {provider.name} was changed since the stand came up", "`dyno down`, then `dyno up` again"
+        )
     # The version command names the harness itself; the headless one may go through a shell.
     declared = (*profile.version_command[:1], *profile.command[:1])
     program = wanted.program or (declared[0] if declared else None)
@@ -201,7 +205,9 @@ def _new_session(context: Context, wanted: Wanted, choice: _Choice) -> Session:
 
 
 def _record_facts(context: Context, session: Session, choice: _Choice) -> None:
-    harness = read_harness(choice.program, choice.profile.version_command, context.environ)
+    harness = read_harness(
+        choice.program, choice.profile.version_command, context.environ, context.home.harness_versions
+    )
     repository = choice.repository
     take_step(
         context.ledger,

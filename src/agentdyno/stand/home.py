@@ -41,6 +41,11 @@ class Home:
         """LiteLLM's generated configuration."""
         return self.folder / "litellm.yaml"
 
+    @property
+    def harness_versions(self) -> Path:
+        """What harnesses answered when they were asked for their version."""
+        return self.folder / "harness-versions.json"
+
     def session(self, session_id: str) -> Path:
         """Rendered files of one session, there until it is finalized."""
         return self.folder / "sessions" / session_id

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import json
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -89,20 +91,64 @@ def _read_nvidia() -> tuple[str | None, str | None]:
     return names, lines[0].rpartition(",")[2].strip()
 
 
-def read_harness(program: str | None, version_command: Sequence[str], environ: Mapping[str, str]) -> HarnessBinary:
-    """The harness's resolved program, and the first line that its version command prints."""
+def read_harness(
+    program: str | None, version_command: Sequence[str], environ: Mapping[str, str], cache: Path
+) -> HarnessBinary:
+    """The harness's resolved program, and the first line that its version command prints.
+
+    Asking may take seconds, so answers are kept in the file `cache` for as long as the program stays the same file.
+    """
     path = shutil.which(program, path=environ.get("PATH")) if program else None
     asked = shutil.which(version_command[0], path=environ.get("PATH")) if version_command else None
     if asked is None:
         return HarnessBinary(path, None)
-    modified_ns = Path(asked).stat().st_mtime_ns
-    return HarnessBinary(path, _version(asked, modified_ns, tuple(version_command[1:]), environ.get("PATH")))
+    command = (asked, *version_command[1:])
+    key = _cache_key(command)
+    known = {} if key is None else _read_cache(cache)
+    if key not in known:
+        answer = _version(command, environ.get("PATH"))
+        if key is None or answer is None:
+            return HarnessBinary(path, answer)
+        known[key] = answer
+        _write_cache(cache, known)
+    return HarnessBinary(path, known[key])
 
 
-@functools.lru_cache(maxsize=256)
-def _version(program: str, modified_ns: int, arguments: tuple[str, ...], path: str | None) -> str | None:
-    """What a program prints of its version. Asking may take a second: a program that did not change is asked once."""
-    printed = _output_of((program, *arguments), {**os.environ, **({"PATH": path} if path else {})})
+def _cache_key(command: Sequence[str]) -> str | None:
+    """What an answer depends on. None for `sh -c …`, `python -m …` and the like: they may answer for another file."""
+    program, *options = command
+    if len(options) != 1 or not options[0].startswith("-"):
+        return None
+    file = Path(program).resolve()
+    facts = file.stat()
+    return f"{file} {facts.st_mtime_ns} {facts.st_size} {options[0]}"
+
+
+def _read_cache(cache: Path) -> dict[str, str]:
+    """Answers by key; none from a file that is missing or damaged."""
+    try:
+        known = json.loads(cache.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict) or not all(isinstance(answer, str) for answer in known.values()):
+        return {}
+    return known
+
+
+def _write_cache(cache: Path, known: Mapping[str, str]) -> None:
+    """Replace the file in one step. Of two that write at once one is forgotten, and asked again."""
+    with contextlib.suppress(OSError):
+        handle, nascent = tempfile.mkstemp(dir=cache.parent, prefix=cache.name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(dict(known), file, indent=1)
+            Path(nascent).replace(cache)
+        finally:
+            Path(nascent).unlink(missing_ok=True)
+
+
+def _version(command: Sequence[str], path: str | None) -> str | None:
+    printed = _output_of(command, {**os.environ, **({"PATH": path} if path else {})})
     return printed.splitlines()[0][:200] if printed else None
 
 

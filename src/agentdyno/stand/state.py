@@ -28,8 +28,8 @@ class StandState(msgspec.Struct, frozen=True):
     started_at_us: int
     providers: dict[str, str]
     """Addresses of the managed providers."""
-    served: list[str]
-    """Providers whose routes the gateway has."""
+    served: dict[str, str]
+    """Providers whose routes the gateway has, each with the digest of what it said when the stand came up."""
     missing_secrets: dict[str, str]
     """Providers left out, each with the NAME of the variable that was not set."""
 

@@ -20,7 +20,7 @@ import psutil
 import yaml
 
 from agentdyno.collectors.spool import SpoolCollector
-from agentdyno.core.config import Config, secrets_of
+from agentdyno.core.config import Config, entity_digest, secrets_of
 from agentdyno.core.errors import GatewayFault, LedgerUnavailable, UserError
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.core.records import Provider
@@ -134,7 +134,7 @@ class Stand:
             gateway_url=url,
             started_at_us=now_us(),
             providers=addresses,
-            served=[provider.name for provider in served],
+            served={provider.name: entity_digest(provider) for provider in served},
             missing_secrets=missing,
         )
         write_state(self._home, self._state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,20 @@ def test_the_exit_code_is_passed_on_and_is_no_evidence(
     # It ran to its end, so the session is complete; what it is worth the checks say.
     assert (session["outcome"], session["command_exit_code"]) == ("completed", recorded)
     assert (session["checks_passed"], session["checks_total"]) == (0, 1)
+    assert done.stderr.splitlines()[-2].endswith(
+        f", the command ended with {'exit code 3' if recorded == 3 else 'signal 15'}, 0 of 1 check held; "
+        "no request came through the gateway: was the harness pointed at it?"
+    )
+
+
+def test_without_any_good_answer_the_first_error_is_told(project: Project, work: Path) -> None:
+    refused = ASK.replace('"model": model', '"model": "another"')
+
+    done = project.run(*start(project, "--", PYTHON, "-c", refused), folder=work)
+
+    line = done.stderr.splitlines()[-2]
+    assert ", 1 request (1 failed), tokens unknown, the command ended with exit code 1, " in line
+    assert re.search(r"; no request succeeded: \w+ \(HTTP 4\d\d\)$", line)
 
 
 def test_the_command_has_the_terminal(project: Project, work: Path) -> None:

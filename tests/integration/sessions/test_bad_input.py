@@ -88,12 +88,11 @@ def test_one_line_and_no_session(own: Project, arguments: tuple[str, ...], line:
 def test_a_session_that_is_nearly_named(own: Project) -> None:
     session_id = create(own)["session_id"]
 
-    done = own.run("session", "show", session_id[:-1])
+    nearly = f"{session_id[:-1]}!"
 
-    assert (done.returncode, done.stderr) == (
-        2,
-        f'there is no session "{session_id[:-1]}"; did you mean "{session_id}"?\n',
-    )
+    done = own.run("session", "show", nearly)
+
+    assert (done.returncode, done.stderr) == (2, f'there is no session "{nearly}"; did you mean "{session_id}"?\n')
 
 
 @pytest.mark.usefixtures("stand")
@@ -253,4 +252,21 @@ def test_an_expired_session_is_closed_by_who_sees_it_next(idle: Project) -> None
     for command in (("session", "list", "--experiment", "trail"), ("compare", "trail")):
         done = idle.run(*command)
         assert done.returncode == 2
-        assert done.stderr == 'no session belongs to experiment "trail"; did you mean "trial"?\n'
+        assert done.stderr == 'experiment "trail" is not defined; did you mean "trial"?\n'
+
+
+def test_a_stand_says_which_providers_in_use_it_cannot_serve(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    for path in (project.folder / "configs").glob("*/*.yaml"):
+        # Left are a provider in use that wants a secret, and one that nobody uses.
+        if path.stem not in ("anthropic", "anthropic-claude-code", "claude-code", "openai"):
+            path.unlink()
+    with project.start("up", "--port", "0", ANTHROPIC_API_KEY="", OPENAI_API_KEY="") as starting:
+        assert starting.stderr is not None
+        said = [starting.stderr.readline() for _ in range(3)]
+        starting.terminate()
+        assert starting.wait(60) == 0
+
+    assert said[0] == "starting the gateway\n"
+    assert said[1] == "not served, for want of a secret: anthropic (ANTHROPIC_API_KEY)\n"
+    assert said[2].startswith("the stand is up at ")

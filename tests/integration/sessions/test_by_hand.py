@@ -142,6 +142,7 @@ def test_the_harness_and_its_version_are_recorded(project: Project) -> None:
 
     assert session["harness_binary"] == sys.executable
     assert session["harness_version"] == f"Python {'.'.join(map(str, sys.version_info[:3]))}"
+    assert session["harness_version"] in (project.home / "harness-versions.json").read_text()
 
 
 def test_finalizing_twice_changes_nothing(project: Project) -> None:
@@ -150,10 +151,15 @@ def test_finalizing_twice_changes_nothing(project: Project) -> None:
     project.dyno("session", "finalize", created["session_id"], "--outcome", "completed")
     before = _settled_dump(project)
 
-    again = project.run("session", "finalize", created["session_id"], "--outcome", "invalid", "--notes", "second")
+    finalize = ("session", "finalize", created["session_id"][-12:], "--notes", "second")
 
+    again = project.run(*finalize, "--outcome", "completed")
     assert again.returncode == 0
     assert again.stderr.splitlines()[-1] == "it was finalized as completed before; nothing was changed"
+
+    other = project.run(*finalize, "--outcome", "invalid")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert other.stderr == (f"session {created['session_id']} was finalized as completed before; nothing was changed\n")
     assert dump(project.home / "ledger.sqlite") == before
 
 
@@ -310,4 +316,9 @@ def test_the_keys_of_json_documents(project: Project) -> None:
 
 def test_the_stand_serves_what_its_state_says(project: Project, stand: StandProcess) -> None:
     assert project.json("status") == {"up": True, **stand.state}
-    assert stand.url in project.dyno("status")
+    shown = project.dyno("status")
+    assert stand.url in shown
+    assert f"\nserved: {', '.join(stand.state['served'])}\n" in shown
+    assert "scripted" in stand.state["served"]
+    assert shown.splitlines()[-1].startswith("not served, for want of a secret: ")
+    assert "openai (OPENAI_API_KEY)" in shown.splitlines()[-1]

@@ -12,7 +12,7 @@ from tests.integration.ledgers import add_session, empty_ledger
 from agentdyno.core.errors import UserError
 from agentdyno.core.lifecycle import OutOfOrder
 from agentdyno.core.records import Credential, Outcome, Session
-from agentdyno.sessions.closing import finalize
+from agentdyno.sessions.closing import finalize, require_session
 from agentdyno.stand.home import Home
 from agentdyno.store.ledger import Ledger
 
@@ -39,6 +39,46 @@ def test_many_may_close_one_session_at_once(ledger: Ledger, tmp_path: Path) -> N
 
     assert {session.phase for session in closed} == {"finalized"}
     assert len(set(closed)) == 1
+
+
+@pytest.mark.parametrize("named", ["ses_01abcd", "ses_01a", "abcd"])
+def test_a_session_may_be_named_by_its_beginning_or_end(ledger: Ledger, tmp_path: Path, named: str) -> None:
+    for session_id in ("ses_01abcd", "ses_02abce"):
+        add_session(ledger, session_id, phase="launched")
+
+    assert require_session(ledger, named).session_id == "ses_01abcd"
+    closed = finalize(ledger, Home(tmp_path), named, "completed", None, lambda: 5_000, drain_timeout_s=0)
+    assert (closed.session_id, closed.phase) == ("ses_01abcd", "finalized")
+
+
+def test_a_whole_id_is_meant_even_where_another_goes_on(ledger: Ledger) -> None:
+    for session_id in ("ses_1", "ses_12"):
+        add_session(ledger, session_id)
+
+    assert require_session(ledger, "ses_1").session_id == "ses_1"
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("ses_01", '"ses_01" fits 2 sessions; give more of the id: ses_01abcd, ses_01bbcd'),
+        (
+            "ses_",
+            '"ses_" fits 7 sessions; give more of the id: '
+            "ses_02a, ses_02b, ses_02c, ses_02d, ses_02e or one of 2 older ones",
+        ),
+        ("bcd", 'there is no session "bcd"; `dyno session list` shows all'),
+        ("ses_01abdc", 'there is no session "ses_01abdc"; did you mean "ses_01abcd"?'),
+    ],
+)
+def test_a_name_that_fits_not_exactly_one_session(ledger: Ledger, named: str, said: str) -> None:
+    for session_id in ("ses_01abcd", "ses_01bbcd", *(f"ses_02{letter}" for letter in "abcde")):
+        add_session(ledger, session_id)
+
+    with pytest.raises(UserError) as raised:
+        require_session(ledger, named)
+
+    assert str(raised.value) == said
 
 
 @pytest.mark.parametrize("phase", ["created", "credentialed", "recorded"])

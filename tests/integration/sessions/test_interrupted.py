@@ -86,6 +86,7 @@ def test_ctrl_c_during_creation(project: Project, slow_version: Callable[[], boo
     launching = ("--", "touch", "launched") if command == "start" else ()
     with Terminal(project, *arguments, *launching, folder=work) as terminal:
         until(slow_version, "the harness is asked for its version")
+        terminal.see("opening a session …")
         terminal.press(CTRL_C)
         assert terminal.end() == 130
 

@@ -19,8 +19,8 @@ DYNO = Path(sys.executable).with_name("dyno")
 HEAVY = {"sqlalchemy", "fastapi", "httpx", "numpy", "scipy", "litellm", "rich", "pydantic", "alembic", "yaml", "psutil"}
 
 
-def dyno(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if name != "DYNO_HOME"}
+def dyno(*arguments: str, folder: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if name != "DYNO_HOME"} | extra
     return subprocess.run([DYNO, *arguments], capture_output=True, text=True, cwd=folder, env=environ, check=False)
 
 
@@ -103,6 +103,15 @@ def test_every_command_and_option_explains_itself(name: str) -> None:
     assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
 
 
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if hasattr(command, "commands")])
+def test_lists_of_commands_cut_no_sentence(tmp_path: Path, name: str) -> None:
+    done = dyno(*name.split()[1:], "--help", folder=tmp_path, COLUMNS="80")
+
+    listed = done.stdout.partition("Commands:\n")[2]
+    assert len(listed.splitlines()) >= 3
+    assert "..." not in listed
+
+
 @pytest.mark.parametrize(
     "name", [name for name in COMMANDS if name.split()[-1] not in ("dyno", "init", "up", "down", "config", "session")]
 )
@@ -135,6 +144,61 @@ TABLE_KEYS = ["experiment", "variants", "open_sessions", "invalid_sessions", "di
 )
 def test_the_keys_of_json_documents(project: Path, arguments: tuple[str, ...], keys: list[str]) -> None:
     assert list(json.loads(dyno(*arguments, "--json", folder=project).stdout)) == keys
+
+
+LISTS = [("config", "list"), ("config", "list", "--json"), ("--help",)]
+
+
+@pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
+def test_an_output_that_is_full_is_one_line(project: Path, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([DYNO, *arguments], stdout=full, stderr=subprocess.PIPE, cwd=project, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == b"the output cannot be written: No space left on device; make room, or write elsewhere\n"
+
+
+@pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
+def test_an_output_that_nobody_reads_is_no_matter(project: Path, arguments: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run([DYNO, *arguments], stdout=closed, stderr=subprocess.PIPE, cwd=project, check=False)
+
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_what_is_piped_is_neither_wrapped_nor_padded(project: Path) -> None:
+    (project / "configs/variants" / f"{'long-' * 40}name.yaml").write_text(
+        f"provider: scripted\nmodel: hello\nharness_profile: llm\ndescription: {'word ' * 40}\n"
+    )
+
+    shown = dyno("config", "list", "variants", folder=project, COLUMNS="40").stdout.splitlines()
+
+    (row,) = (line for line in shown if line.startswith("long-"))
+    assert row.split() == [f"{'long-' * 40}name", *["word"] * 40]
+    assert [line for line in shown if line != line.rstrip()] == []
+
+
+def test_an_experiment_that_nobody_defined(project: Path) -> None:
+    for command in (("compare",), ("session", "list", "--experiment")):
+        done = dyno(*command, "smok", folder=project)
+        assert (done.returncode, done.stderr) == (2, 'experiment "smok" is not defined; did you mean "smoke"?\n')
+
+
+def test_an_experiment_without_sessions(project: Path) -> None:
+    compared = dyno("compare", "smoke", folder=project)
+    listed = dyno("session", "list", "--experiment", "smoke", folder=project)
+
+    assert (compared.returncode, compared.stderr) == (2, 'experiment "smoke" has no finalized session yet\n')
+    assert (listed.returncode, listed.stdout) == (0, 'experiment "smoke" has no session yet\n')
+
+
+def test_an_error_beside_json_is_one_line(project: Path) -> None:
+    done = dyno("session", "show", "nothing", "--json", folder=project)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == 'there is no session "nothing"; `dyno session list` shows all\n'
 
 
 def test_a_fault_of_ours_is_one_line_without_a_trace(project: Path) -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pytest
 from rich.console import Console, RenderableType
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import Request, Session
-from agentdyno.reporting.session_page import render_requests, render_session, session_line
+from agentdyno.reporting.session_page import render_requests, render_session, render_sessions, session_line
 from agentdyno.store.queries import SessionTotals
 
 OPEN = Session(
@@ -54,38 +55,114 @@ def test_an_open_session() -> None:
     shown = lines(render_session(OPEN, None))
 
     assert "state      open: rendered, until 1970-01-01 01:00:00Z" in shown
-    assert "requests   0 requests" in shown
-    assert not any(line.startswith(("ended", "tokens", "checks", "exit code", "machine")) for line in shown)
+    assert "requests   none" in shown
+    assert not any(line.startswith(("ended", "tokens", "checks", "command", "machine")) for line in shown)
 
 
 def test_a_session_that_is_over() -> None:
     shown = lines(render_session(OVER, TOTALS))
 
-    assert [line for line in shown if line.split("  ")[0] in ("state", "label", "ended", "exit code")] == [
+    assert [line for line in shown if line.split("  ")[0] in ("state", "label", "ended", "command")] == [
         "state       completed",
         "label       mine",
         "ended       1970-01-01 00:01:01Z",
-        "exit code   0",
+        "command     ended with exit code 0",
     ]
-    assert "requests    1,200 requests (1 failed)" in shown
+    assert "requests    1,200 (1 failed)" in shown
     assert "tokens      10 in, – out" in shown
     assert "repository  /src/thing (detached, abc, clean)" in shown
     assert "machine     Debian, 2 cores, 8.0 GiB" in shown
 
 
 def test_a_session_in_one_line() -> None:
-    assert session_line(OPEN, None) == "session ses_1 is open (rendered), 0 requests"
+    assert session_line(OPEN, None) == "session ses_1 is open (rendered), no request yet"
     assert session_line(OVER, TOTALS) == (
         "session ses_1 completed, 1,200 requests (1 failed), tokens 10 in, – out, 1 of 2 checks held"
     )
 
 
-def test_requests_tell_zero_from_unknown() -> None:
-    known: dict[str, Any] = {"path": "/v1/messages", "started_at_us": 0, "late": True, "status": "timeout"}
-    known |= {"error_class": "upstream_timeout", "latency_ms": 0.0, "input_tokens": 0}
-    late = Request(**{**{spec.name: None for spec in fields_of(Request)}, **known})
+def request(**known: Any) -> Request:
+    """A request of which no more is known than this, and where it came in."""
+    unknown: dict[str, Any] = {spec.name: None for spec in fields_of(Request)}
+    return Request(**{**unknown, "path": "/v1/messages", "started_at_us": 0, "late": False, **known})
 
-    row = lines(render_requests([late]))[-2]
+
+@pytest.mark.parametrize(
+    ("exit_code", "said"),
+    [(0, ""), (3, ", the command ended with exit code 3"), (-15, ", the command ended with signal 15")],
+)
+def test_an_exit_code_that_is_not_0_is_named(exit_code: int, said: str) -> None:
+    session = dataclasses.replace(OVER, command_exit_code=exit_code, checks_total=None)
+
+    assert session_line(session, TOTALS).endswith(f"– out{said}")
+
+
+def test_tokens_that_nobody_counted() -> None:
+    totals = TOTALS._replace(input_tokens=None)
+
+    assert "tokens unknown" in session_line(OVER, totals)
+    assert "tokens      unknown" in lines(render_session(OVER, totals))
+
+
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (request(status="provider_error", error_class="authentication", http_status=401), "authentication (HTTP 401)"),
+        (request(status="client_disconnect"), "client_disconnect"),
+    ],
+    ids=["refused", "gone"],
+)
+def test_without_any_good_answer_the_first_error_is_told(first: Request, why: str) -> None:
+    totals = SessionTotals("ses_1", requests=2, ok=0, input_tokens=None, output_tokens=None, cost_usd=None)
+
+    line = session_line(OVER, totals, first)
+
+    assert line == (
+        "session ses_1 completed, 2 requests (2 failed), tokens unknown, 1 of 2 checks held; "
+        f"no request succeeded: {why}"
+    )
+
+
+def test_without_any_request_the_person_is_asked_about_the_harness() -> None:
+    assert session_line(OVER, None) == (
+        "session ses_1 completed, 1 of 2 checks held; "
+        "no request came through the gateway: was the harness pointed at it?"
+    )
+
+
+def test_the_harness_is_named_once() -> None:
+    session = dataclasses.replace(OPEN, harness_binary="/opt/llm", harness_version="llm, version 0.32.1")
+
+    shown = lines(render_session(session, None))
+
+    assert [line for line in shown if "llm" in line] == [
+        "harness      llm",
+        "program      /opt/llm",
+        "its version  llm, version 0.32.1",
+    ]
+
+
+def test_words_of_people_are_taken_literally() -> None:
+    session = dataclasses.replace(OVER, notes="[/] and [red]")
+
+    assert "notes       [/] and [red]" in lines(render_session(session, TOTALS))
+
+
+def test_the_list_of_sessions_leaves_out_what_none_has() -> None:
+    heading, _, row = lines(render_sessions([OPEN], {}))
+    assert heading.split("  ")[-1].strip() == "requests"
+    assert row.endswith(" 0")
+
+    heading, _, row, judged = lines(render_sessions([OPEN, OVER], {"ses_1": TOTALS}))
+    assert heading.split()[-3:] == ["requests", "checks", "label"]
+    assert row.split()[-1] == "1,200"
+    assert judged.split()[-3:] == ["1,200", "1/2", "mine"]
+
+
+def test_requests_tell_zero_from_unknown() -> None:
+    known = {"error_class": "upstream_timeout", "latency_ms": 0.0, "input_tokens": 0}
+
+    row = lines(render_requests([request(status="timeout", late=True, **known)]))[-1]
 
     assert "timeout (late)" in row
-    assert row.split()[-6:] == ["0", "–", "0", "–", "–", "upstream_timeout"]
+    assert row.split()[-5:] == ["0", "–", "0", "–", "upstream_timeout"]

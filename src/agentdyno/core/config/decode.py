@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from agentdyno.core.config.documents import Document, Path
+from agentdyno.core.config.documents import Document, Path, field_name
+from agentdyno.core.config.sound import Sound, pruned
 from agentdyno.core.errors import Fault
 from agentdyno.core.fields import fields_of
 from agentdyno.core.ids import canonical_json
+from agentdyno.core.jsonable import to_jsonable
 from agentdyno.core.names import nearest, suggestion
 
 R = TypeVar("R")
@@ -20,23 +22,65 @@ _WORDS: Mapping[Any, str] = {str: "text", int: "a whole number", float: "a numbe
 
 
 class Decoded(NamedTuple, Generic[R]):
-    """A record, or what is wrong with it."""
+    """A record, or what is wrong with it; and in both cases what of it is sound."""
 
     record: R | None
     faults: list[Fault]
+    sound: Sound
 
 
-def decode(record: type[R], document: Document, defaults: Mapping[str, Any]) -> Decoded[R]:
-    """The record that a document describes; `defaults` are for keys that the document leaves out."""
+def decode(record: type[R], document: Document, defaults: Mapping[str, Any], known: Collection[Fault]) -> Decoded[R]:
+    """The record that a document describes; `defaults` are for keys that the document leaves out.
+
+    `known` are the faults that the document has already: there is no record then, and no second fault of those fields.
+    """
+    named = frozenset(fault.field for fault in known)
+    if document.data is None:
+        return Decoded(None, [], Sound({}, named))
     if not isinstance(document.data, dict):
-        return Decoded(None, [document.fault((), f"expected fields with values, found {_found(document.data)}")])
+        fault = document.fault((), f"expected fields with values, found {_found(document.data)}")
+        return Decoded(None, [] if fault.field in named else [fault], Sound({}, named))
     data = {**defaults, **document.data}
+    found, problems = _validated(record, data)
+    meant = {field_name(path) for path in _meant(record, data, problems)}
+    faults = [
+        _fault(record, document, data, path, kind)
+        for path, kind in problems.items()
+        if field_name(path) not in named and not (kind == "missing" and field_name(path) in meant)
+    ]
+    fields = pruned({**_field_defaults(record), **data}, problems)
+    sound = Sound(fields, named | meant | {field_name(path) for path in problems})
+    return Decoded(None if known else found, faults, sound)
+
+
+def _validated(record: type[R], data: Mapping[str, Any]) -> tuple[R | None, dict[Path, str]]:
+    """The record, if there is one, and pydantic's word for what is wrong at which path."""
     try:
         hashable: Any = record
-        return Decoded(_adapter(hashable).validate_json(canonical_json([data]))[0], [])
+        return _adapter(hashable).validate_json(canonical_json([data]))[0], {}
     except ValidationError as error:
-        paths = {_present(data, problem["loc"][1:]): problem["type"] for problem in error.errors(include_url=False)}
-        return Decoded(None, [_fault(record, document, data, path, kind) for path, kind in paths.items()])
+        problems = error.errors(include_url=False)
+        return None, {_present(data, problem["loc"][1:]): problem["type"] for problem in problems}
+
+
+def _meant(record: type, data: Any, problems: Iterable[Path]) -> Iterator[Path]:
+    """The absent fields that keys which are no fields were probably meant to be."""
+    for *parent, key in problems:
+        valid = _keys(_type_at(record, tuple(parent)))
+        near = None if valid is None or key in valid else nearest(str(key), valid)
+        if near is not None and near not in functools.reduce(lambda inner, part: inner[part], parent, data):
+            yield (*parent, near)
+
+
+def _field_defaults(record: Any) -> dict[str, Any]:
+    """The plain values of the fields that may be left out."""
+    defaults: dict[str, Any] = {}
+    for field in dataclasses.fields(record):
+        if field.default is not dataclasses.MISSING:
+            defaults[field.name] = to_jsonable(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            defaults[field.name] = to_jsonable(field.default_factory())
+    return defaults
 
 
 @functools.cache

@@ -141,6 +141,8 @@ class _Reader:
                 self.faults.append(Fault(self.file, line, field_name(path), "has a key that is not plain text"))
                 continue
             key = self.stored(key_node.value, path, line)
+            if key is None:
+                continue
             here = (*path, key)
             if here in self.lines:
                 self.faults.append(
@@ -169,9 +171,9 @@ class _Reader:
             return None
         return value
 
-    def stored(self, text: str, path: Path, line: int) -> str:
-        """The text, if every store, environment and JSON can hold it; else empty, and a fault."""
+    def stored(self, text: str, path: Path, line: int) -> str | None:
+        """The text, if every store, environment and JSON can hold it; else None, and a fault."""
         if "\0" in text or any(0xD800 <= ord(character) <= 0xDFFF for character in text):
             self.faults.append(Fault(self.file, line, field_name(path), "holds a character that cannot be stored"))
-            return ""
+            return None
         return text

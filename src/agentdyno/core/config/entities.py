@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from agentdyno.core.config.documents import Document, Path
+from agentdyno.core.config.sound import Sound
 from agentdyno.core.errors import Fault
 from agentdyno.core.names import NAME, nearest
 from agentdyno.core.records import CONFIGURED
@@ -23,12 +24,13 @@ FOLDERS: Mapping[str, str] = MappingProxyType({f"{kind}s": kind for kind in CONF
 
 
 class Entity(NamedTuple):
-    """What one file says; the record is missing where the file is faulty."""
+    """What one file says; the record is missing where the file is faulty, and what is sound of it is there always."""
 
     kind: str
     name: str
     document: Document
     record: Any
+    sound: Sound
 
     def fault(self, path: Path, message: str) -> Fault:
         """A fault at a field of this entity."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from agentdyno.core.config.checks import CHECKS, ENVIRONMENT_REFERENCE, reference_faults
-from agentdyno.core.config.decode import decode
+from agentdyno.core.config.decode import Decoded, decode
 from agentdyno.core.config.documents import Document, parse
 from agentdyno.core.config.entities import (
     SETTINGS_FILE,
@@ -66,8 +66,9 @@ def load(files: Mapping[str, str]) -> Config:
     """The configuration that texts by relative path describe. Raises ConfigFaults, with all there are."""
     faults: list[Fault] = []
     settings = _settings(files.get(SETTINGS_FILE, ""), faults)
-    registry = registered(_entities(files, faults), faults)
-    for entity in (entity for named in registry.values() for entity in named.values() if entity.record is not None):
+    entities = list(_entities(files, faults))
+    registry = registered(entities, faults)
+    for entity in entities:
         faults.extend(reference_faults(entity, registry))
         faults.extend(CHECKS[entity.kind](entity, registry))
     if faults:
@@ -110,11 +111,9 @@ def _named(kind: str, name: str, entities: Mapping[str, R]) -> R:
 
 def _settings(text: str, faults: list[Fault]) -> StandSettings:
     document = _document(SETTINGS_FILE, text, faults)
-    settings = _decoded(StandSettings, document, {}, faults)
-    if settings is None:
-        return StandSettings()
-    faults.extend(settings_faults(document, settings))
-    return settings
+    decoded = _decoded(StandSettings, document, {}, faults)
+    faults.extend(settings_faults(document, decoded.sound))
+    return StandSettings() if decoded.record is None else decoded.record
 
 
 def _entities(files: Mapping[str, str], faults: list[Fault]) -> Iterator[Entity]:
@@ -125,7 +124,8 @@ def _entities(files: Mapping[str, str], faults: list[Fault]) -> Iterator[Entity]
             continue
         document = _document(file, files[file], faults)
         name = name_of(document)
-        yield Entity(kind, name, document, _decoded(CONFIGURED[kind], document, {"name": name}, faults))
+        decoded: Decoded[Any] = _decoded(CONFIGURED[kind], document, {"name": name}, faults)
+        yield Entity(kind, name, document, decoded.record, decoded.sound)
 
 
 def _document(file: str, text: str, faults: list[Fault]) -> Document:
@@ -138,14 +138,10 @@ def _document(file: str, text: str, faults: list[Fault]) -> Document:
     return document
 
 
-def _decoded(record: type[R], document: Document, defaults: Mapping[str, str], faults: list[Fault]) -> R | None:
-    """The record of a document, if it has no fault; a field that is known to be faulty gets no second one."""
-    earlier = [fault for fault in faults if fault.file == document.file]
-    if document.data is None:
-        return None
-    decoded = decode(record, document, defaults)
-    faults.extend(fault for fault in decoded.faults if fault.field not in {known.field for known in earlier})
-    return None if earlier else decoded.record
+def _decoded(record: type[R], document: Document, defaults: Mapping[str, str], faults: list[Fault]) -> Decoded[R]:
+    decoded = decode(record, document, defaults, [fault for fault in faults if fault.file == document.file])
+    faults.extend(decoded.faults)
+    return decoded
 
 
 def _config(settings: StandSettings, registry: Registry) -> Config:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from agentdyno.core.config.documents import Document
+from agentdyno.core.config.sound import Sound
 from agentdyno.core.errors import Fault
 from agentdyno.core.fields import Field
 
@@ -34,10 +35,10 @@ class StandSettings:
     session: Annotated[SessionSettings, Field("sessions")] = SessionSettings()
 
 
-def settings_faults(document: Document, settings: StandSettings) -> Iterator[Fault]:
+def settings_faults(document: Document, sound: Sound) -> Iterator[Fault]:
     """A port that is none, and a session that would be over before it begins."""
-    port, time_to_live_s = settings.gateway.port, settings.session.time_to_live_s
-    if not 0 <= port <= 65535:
+    port, time_to_live_s = sound.get("gateway", "port"), sound.get("session", "time_to_live_s")
+    if port is not None and not 0 <= port <= 65535:
         yield document.fault(("gateway", "port"), f"is {port}; expected 0 to 65535")
-    if time_to_live_s <= 0:
+    if time_to_live_s is not None and time_to_live_s <= 0:
         yield document.fault(("session", "time_to_live_s"), f"is {time_to_live_s:g}; expected more than 0 seconds")

@@ -90,6 +90,16 @@ TYPES = [
         'configs/providers/mine.yaml:2: routes.openai_chats is not a field here; did you mean "openai_chat"?',
     ),
     (
+        changed(PROVIDER, "models:", "  gemini: {litellm_provider: gemini}\nmodels:"),
+        'configs/providers/mine.yaml:3: routes.gemini is not a field here; there is "anthropic_messages", '
+        '"openai_chat"',
+    ),
+    (
+        changed(PROFILE, "surface: openai_chat", "surface: openai_responses"),
+        "configs/harness_profiles/client.yaml:1: surface expected one of openai_chat, anthropic_messages, "
+        'found "openai_responses"',
+    ),
+    (
         changed(PROVIDER, "path: /v1", "pth: /v1"),
         'configs/providers/mine.yaml:2: routes.openai_chat.pth is not a field here; did you mean "path"?',
     ),
@@ -218,6 +228,14 @@ MEANING = [
     (
         changed(PROVIDER, "models:", "managed: local\nbase_url: http://localhost:8000\nmodels:"),
         "configs/providers/mine.yaml:4: base_url is not used: the stand itself starts the provider (local)",
+    ),
+    *(
+        (
+            changed(PROVIDER, "path: /v1", f"path: {path}"),
+            f'configs/providers/mine.yaml:2: routes.openai_chat.path is "{path}"; expected a slash in front and none '
+            "at the end, such as /v1",
+        )
+        for path in ("v1", "/v1/", "/", "//v1", "/v 1")
     ),
     (
         changed(PROVIDER, "models:", "options: {vertex_project: os.environ/}\nmodels:"),

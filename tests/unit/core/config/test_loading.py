@@ -98,6 +98,7 @@ def test_all_faults_come_at_once_in_the_order_of_files_and_lines() -> None:
     assert [(fault.file, fault.line, fault.field) for fault in raised.value.faults] == [
         (PROVIDER, 2, "models"),
         (TASK_CARD, 2, ""),
+        (VARIANT, 1, "provider"),
         (VARIANT, 4, "model"),
         ("dyno.yaml", 1, "gatway"),
     ]
