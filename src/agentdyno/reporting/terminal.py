@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from agentdyno.core.rollups import Summary
+from agentdyno.reporting.tables import Column, plain_table
 from agentdyno.reporting.variants import VariantSummary, VariantTable
 from agentdyno.reporting.wording import UNKNOWN, number, plural
 
-_HEADINGS = (
-    "sessions",
-    "requests",
-    "right",
-    "latency ms\nmedian/worst",
-    "ttft ms\nmedian/worst",
-    "output\ntokens/s",
-    "tokens\nin/out",
+_COLUMNS = (
+    Column("variant"),
+    Column("sessions", "right"),
+    Column("requests", "right"),
+    Column("right", "right", optional=True),
+    Column("latency ms\nmedian/worst", "right"),
+    Column("ttft ms\nmedian/worst", "right", optional=True),
+    Column("output\ntokens/s", "right"),
+    Column("tokens\nin/out", "right"),
+    Column("cost\nusd", "right", optional=True),
 )
 
 
 def render_variant_table(table: VariantTable) -> RenderableType:
     """The table, with a line for everything that a reader must know beside it."""
-    shown = Table(
-        box=SIMPLE_HEAD,
-        padding=(0, 1),
-        title=f"experiment {table.experiment}" if table.experiment else "all sessions",
-        title_justify="left",
-    )
-    priced = any("cost_usd" in variant.metrics for variant in table.variants)
-    shown.add_column("variant", no_wrap=True)
-    for heading in (*_HEADINGS, "cost\nusd") if priced else _HEADINGS:
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for variant in table.variants:
-        cells = _cells(variant)
-        shown.add_row(*cells, _cost(variant)) if priced else shown.add_row(*cells)
-    return Group(shown, *(Text(line, style="yellow") for line in _remarks(table)))
+    title = f"experiment {table.experiment}" if table.experiment else "all sessions"
+    lines = [Text(line, style="yellow") for line in _remarks(table)]
+    if not table.variants:
+        return Group(*lines)
+    shown = plain_table(_COLUMNS, [_cells(variant) for variant in table.variants], title)
+    return Group(shown, *([Text(), *lines] if lines else []))
 
 
-def _cells(variant: VariantSummary) -> tuple[str, ...]:
+def _cells(variant: VariantSummary) -> tuple[str | None, ...]:
     metrics = variant.metrics
     requests = number(variant.requests)
     if variant.failed_requests:
@@ -49,27 +42,28 @@ def _cells(variant: VariantSummary) -> tuple[str, ...]:
         variant.variant,
         number(variant.sessions),
         requests,
-        f"{variant.succeeded} of {variant.judged}" if variant.judged else UNKNOWN,
-        _median_and_worst(metrics.get("latency_ms")),
+        f"{variant.succeeded} of {variant.judged}" if variant.judged else None,
+        _median_and_worst(metrics.get("latency_ms")) or UNKNOWN,
         _median_and_worst(metrics.get("ttft_ms")),
         number(metrics["output_tokens_per_s"].median, 1) if "output_tokens_per_s" in metrics else UNKNOWN,
         f"{_total(metrics.get('input_tokens'))}/{_total(metrics.get('output_tokens'))}",
+        _cost(variant),
     )
 
 
-def _median_and_worst(summary: Summary | None) -> str:
-    return UNKNOWN if summary is None else f"{number(summary.median)}/{number(summary.maximum)}"
+def _median_and_worst(summary: Summary | None) -> str | None:
+    return None if summary is None else f"{number(summary.median)}/{number(summary.maximum)}"
 
 
 def _total(summary: Summary | None) -> str:
     return UNKNOWN if summary is None else number(summary.total)
 
 
-def _cost(variant: VariantSummary) -> str:
+def _cost(variant: VariantSummary) -> str | None:
     """The sum of what is known, marked where some requests have no price."""
     cost = variant.metrics.get("cost_usd")
     if cost is None:
-        return UNKNOWN
+        return None
     return (
         number(cost.total, 4) if cost.n == variant.requests - variant.failed_requests else f"≥ {number(cost.total, 4)}"
     )

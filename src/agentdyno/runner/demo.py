@@ -70,6 +70,7 @@ def run_demo(
 
     Raises UserError when the folder is somebody else's or a harness is missing.
     """
+    _require_ours(project)
     inner = {name: value for name, value in environ.items() if name != "DYNO_HOME"}
     config = _first_configuration()
     steps = plan(config.experiment(EXPERIMENT).variants, config.experiment(EXPERIMENT).task_cards, repeats)
@@ -142,12 +143,17 @@ def _prepare(project: Path) -> Path:
     return work
 
 
-def _clear(project: Path) -> None:
+def _require_ours(project: Path) -> None:
+    """Raise UserError unless the folder is absent, empty, or an earlier demo's whose stand is down."""
     if project.exists() and (not project.is_dir() or any(project.iterdir())):
         if not (project / _MARKER).is_file():
             raise UserError(f"{project} is there already, and no demo made it", _ANOTHER_FOLDER)
         if running_stand(Home(project / HOME_FOLDER)) is not None:
             raise UserError(f"a stand is up in {project}", f"end it: `cd {project} && dyno down`")
+
+
+def _clear(project: Path) -> None:
+    if project.exists():
         shutil.rmtree(project)
     project.mkdir(parents=True, exist_ok=True)
     (project / _MARKER).write_text("made by `dyno demo`, and removed by the next one\n")

@@ -96,6 +96,7 @@ def test_the_table_as_json(ledger: Ledger) -> None:
     assert list(document) == ["experiment", "variants", "open_sessions", "invalid_sessions", "differing"]
     assert list(document["variants"][0]) == [
         *("variant", "sessions", "aborted", "requests", "failed_requests", "judged", "succeeded"),
+        "estimated_requests",
         *("metrics", "differing"),
     ]
     assert document["variants"][0]["metrics"]["ttft_ms"] == {
