@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agentdyno.cli.edges import current_folder
 from agentdyno.cli.printing import Json, print_json, print_page
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def show(
 def _project() -> tuple[Path, Config]:
     from agentdyno.sessions.project import find_project, load_project
 
-    project = find_project(Path.cwd())
+    project = find_project(current_folder())
     return project, load_project(project)
 
 

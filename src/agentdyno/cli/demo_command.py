@@ -40,7 +40,7 @@ def demo(
     import os
     import signal
 
-    from agentdyno.cli.edges import now_us
+    from agentdyno.cli.edges import current_folder, now_us
     from agentdyno.runner.demo import run_demo
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -49,7 +49,7 @@ def demo(
         environ["PATH"] = f"{harnesses.resolve()}{os.pathsep}{environ.get('PATH', os.defpath)}"
     count = repeats or (_SMOKE_REPEATS if smoke else _REPEATS)
     with _progress() as progress:
-        result = run_demo(folder.resolve(), environ, count, progress, now_us)
+        result = run_demo((current_folder() / folder).resolve(), environ, count, progress, now_us)
     if as_json:
         _print_machine(result)
     else:

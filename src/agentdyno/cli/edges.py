@@ -20,6 +20,16 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def current_folder() -> Path:
+    """The folder that the command was called in. Raises UserError when it is there no more."""
+    from agentdyno.core.errors import UserError
+
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError("the current folder is there no more", "change to one that is") from error
+
+
 def current_home() -> Home:
     """The stand's home, from here."""
     import os
@@ -27,7 +37,7 @@ def current_home() -> Home:
     from agentdyno.sessions.project import home_of
     from agentdyno.stand.home import Home
 
-    return Home(home_of(Path.cwd(), os.environ))
+    return Home(home_of(current_folder(), os.environ))
 
 
 def configured_experiments() -> tuple[str, ...]:
@@ -36,7 +46,7 @@ def configured_experiments() -> tuple[str, ...]:
     from agentdyno.sessions.project import find_project, load_project
 
     with contextlib.suppress(UserError):
-        return tuple(load_project(find_project(Path.cwd())).experiments)
+        return tuple(load_project(find_project(current_folder())).experiments)
     return ()
 
 
@@ -67,7 +77,7 @@ def session_context() -> Iterator[Context]:
     from agentdyno.sessions.project import find_project, load_project
     from agentdyno.stand.state import require_stand
 
-    config = load_project(find_project(Path.cwd()))
+    config = load_project(find_project(current_folder()))
     home = current_home()
     stand = require_stand(home)
     with open_ledger(home) as ledger, held_interruptions() as interruptions:

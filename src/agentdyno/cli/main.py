@@ -49,15 +49,25 @@ def run() -> None:
     from agentdyno.core.errors import DynoError
     from agentdyno.sessions.interruption import Interrupted
 
+    _let_output_replace()
     try:
         build_app()()
     except DynoError as error:
-        sys.stderr.write(f"{error}\n")
+        typer.echo(f"{error}", err=True)
         sys.exit(error.exit_code)
     except Interrupted as interrupted:
-        sys.stderr.write("; ".join([str(interrupted), *getattr(interrupted, "__notes__", ())]) + "\n")
+        typer.echo("; ".join([str(interrupted), *getattr(interrupted, "__notes__", ())]), err=True)
         sys.exit(128 + interrupted.signum)
     except Exception as error:  # noqa: BLE001 - the edge: one line for people, the trace for those who ask
         from agentdyno.cli.faults import report_fault
 
         sys.exit(report_fault(error))
+
+
+def _let_output_replace() -> None:
+    """What a terminal's encoding does not know is replaced instead of raising."""
+    import io
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -20,7 +20,20 @@ def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     import json
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding if sys.stdout else "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    typer.echo(text)
+
+
+def require_output() -> None:
+    """Raise UserError when standard output is closed: what is shown only once must not go unseen."""
+    from agentdyno.core.errors import UserError
+
+    if sys.stdout is None:
+        raise UserError("standard output is closed, and a key is shown only once", "use --env-file, or open it")
 
 
 def print_page(*parts: RenderableType) -> None:

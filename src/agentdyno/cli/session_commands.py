@@ -9,24 +9,45 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agentdyno.cli.edges import configured_experiments, current_home, now_us, open_ledger, session_context
-from agentdyno.cli.printing import Json, passing_line, print_json, print_page
+from agentdyno.cli.edges import (
+    configured_experiments,
+    current_folder,
+    current_home,
+    now_us,
+    open_ledger,
+    session_context,
+)
+from agentdyno.cli.printing import Json, passing_line, print_json, print_page, require_output
 
 if TYPE_CHECKING:
     from agentdyno.core.records import Session
     from agentdyno.store.ledger import Ledger
     from agentdyno.store.queries import SessionTotals
 
+    _HandOver = Callable[[Session, dict[str, str]], None]
+
 session_app = typer.Typer(help="Open, look at and close sessions.", no_args_is_help=True)
+
+
+def _text(value: str | None) -> str | None:
+    """A text that is stored or looked for. Raises UserError for bytes that are none."""
+    from agentdyno.core.errors import UserError
+
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{value!a} is no text in the terminal's encoding", "write it in UTF-8") from None
+    return value
+
 
 VariantName = Annotated[str, typer.Option("--variant", help="Variant to measure.")]
 TaskCardName = Annotated[str, typer.Option("--task-card", help="Task card to work on.")]
 ExperimentName = Annotated[str | None, typer.Option("--experiment", help="Experiment that it belongs to.")]
-Label = Annotated[str | None, typer.Option("--label", help="A name of your own.")]
+Label = Annotated[str | None, typer.Option("--label", help="A name of your own.", callback=_text)]
 Repo = Annotated[Path, typer.Option("--repo", help="Repository that is worked in.")]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", help="Write the variables there instead of printing them.")]
 _OPENING = "opening a session"
-SessionId = Annotated[str, typer.Argument(help="Session's id, or enough of its beginning or end.")]
+SessionId = Annotated[str, typer.Argument(help="Session's id, or enough of its beginning or end.", callback=_text)]
 
 
 @session_app.command()
@@ -45,11 +66,11 @@ def create(
     """
     from agentdyno.sessions.opening import Wanted, aborted_on_failure, open_session
 
-    with session_context() as context, _private_file(env_file):
+    with session_context() as context, _handing_over(env_file, as_json=as_json) as hand_over:
         with passing_line(_OPENING):
             opened = open_session(context, Wanted(variant, task_card, experiment, label, repo))
         with aborted_on_failure(context, opened.session.session_id):
-            _hand_over(opened.session, opened.env, env_file, as_json=as_json)
+            hand_over(opened.session, opened.env)
 
 
 @session_app.command()
@@ -77,7 +98,7 @@ def start(
     from agentdyno.sessions.opening import Wanted
 
     wanted = Wanted(variant, task_card, experiment, label, repo, program=command[0] if command else None)
-    launch = Launch(Path.cwd(), output=sys.stderr.buffer if as_json else None)
+    launch = Launch(current_folder(), output=sys.stderr.buffer if as_json else None)
     with session_context() as context, contextlib.ExitStack() as opening:
         opening.enter_context(passing_line(_OPENING))
 
@@ -109,8 +130,8 @@ def env(
         raise UserError("a session's key is shown once and kept nowhere", "issue a new one: --rotate")
     with session_context() as context:
         session = require_session(context.ledger, session_id)
-        with _private_file(env_file):
-            _hand_over(session, rotate_key(context, session), env_file, as_json=as_json)
+        with _handing_over(env_file, as_json=as_json) as hand_over:
+            hand_over(session, rotate_key(context, session))
 
 
 @session_app.command("list")
@@ -169,7 +190,7 @@ def finalize(
     outcome: Annotated[
         Literal["completed", "aborted", "invalid"], typer.Option("--outcome", help="completed, aborted or invalid.")
     ],
-    notes: Annotated[str | None, typer.Option("--notes", help="Remarks to keep with it.")] = None,
+    notes: Annotated[str | None, typer.Option("--notes", help="Remarks to keep with it.", callback=_text)] = None,
     as_json: Json = False,
 ) -> None:
     """Close a session that was opened by hand.
@@ -189,11 +210,14 @@ def finalize(
             raise UserError(
                 f"session {before.session_id} was finalized as {before.outcome} before", "nothing was changed"
             )
+        given_up = interruptions.more()
         session = close(
             *(ledger, home, before.session_id, outcome, notes, now_us),
-            given_up=interruptions.more(),
+            given_up=given_up,
             waiting=_say_waiting(),
         )
+        if session.outcome != outcome and not given_up():
+            raise UserError(f"session {session.session_id} was finalized as {session.outcome} meanwhile")
         _print_end(ledger, session, as_json=as_json)
     if before.ended_at_us is not None:
         typer.echo(f"it was finalized as {session.outcome} before; nothing was changed", err=True)
@@ -213,48 +237,36 @@ def require_experiment(ledger: Ledger, experiment: str | None) -> None:
 
 
 @contextlib.contextmanager
-def _private_file(path: Path | None) -> Iterator[None]:
-    """A file that only its owner may read, made before there is a key; a new one goes again if none was issued."""
-    if path is None:
-        yield
-        return
-    is_new = not path.exists()
-    with _fault_of(path):
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-    try:
-        yield
-    except BaseException:
-        if is_new:
-            path.unlink(missing_ok=True)
-        raise
+def _handing_over(env_file: Path | None, *, as_json: bool) -> Iterator[_HandOver]:
+    """What gives a rendered environment to the person: the only time that its key is seen.
+
+    That it can be seen is made sure of on entering, before there is a key.
+    """
+    from agentdyno.cli.env_file import env_file_at
+
+    if env_file is None or as_json:
+        require_output()
+    with contextlib.nullcontext() if env_file is None else env_file_at(env_file) as write:
+        yield lambda session, env: _hand_over(session, env, env_file, write, as_json=as_json)
 
 
-@contextlib.contextmanager
-def _fault_of(path: Path) -> Iterator[None]:
-    from agentdyno.core.errors import UserError
+def _hand_over(
+    session: Session, env: dict[str, str], env_file: Path | None, write: Callable[[str], None] | None, *, as_json: bool
+) -> None:
+    import os
 
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}", "name another file") from error
-
-
-def _hand_over(session: Session, env: dict[str, str], env_file: Path | None, *, as_json: bool) -> None:
-    """Give the rendered environment to the person: the only time that its key is seen."""
     from agentdyno.core.templates import dotenv, shell_snippet
     from agentdyno.reporting.wording import moment
 
-    if env_file is not None:
-        with _fault_of(env_file):
-            env_file.write_text(dotenv(env))
+    if write is not None:
+        write(dotenv(env))
     if as_json:
         document: dict[str, Any] = {"session_id": session.session_id, "expires_at_us": session.expires_at_us}
         print_json({**document, "env_file": str(env_file)} if env_file else {**document, "env": env})
         return
     typer.echo(f"session {session.session_id}, until {moment(session.expires_at_us)}", err=True)
     if env_file is None:
-        typer.echo(shell_snippet(env), nl=False)
+        typer.echo(os.fsencode(shell_snippet(env)), nl=False)
     typer.echo(f"then: dyno session finalize {session.session_id} --outcome completed", err=True)
 
 

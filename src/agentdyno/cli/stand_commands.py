@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from agentdyno.cli.edges import current_home, now_us, open_ledger
+from agentdyno.cli.edges import current_folder, current_home, now_us, open_ledger
 from agentdyno.cli.printing import Json, passing_line, print_json, print_page
 
 
@@ -30,7 +29,7 @@ def up(
     from agentdyno.sessions.project import find_project, load_project
     from agentdyno.stand.supervisor import Stand
 
-    config = load_project(find_project(Path.cwd()))
+    config = load_project(find_project(current_folder()))
     home, gateway = current_home(), config.settings.gateway
     configure_logging(home.log("stand"))
     address = (host or gateway.host, gateway.port if port is None else port)

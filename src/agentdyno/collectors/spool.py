@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import sqlalchemy as sa
 
 from agentdyno.core.exchange import Answered, Entered, Routed, SpoolRecord
 from agentdyno.core.ids import digest_bytes
@@ -28,6 +29,10 @@ from agentdyno.store.spool import Line, is_live, lines_mentioning, read_lines, r
 _BATCH_BYTES = 8 * 1024 * 1024
 _SETTLED_KEPT = 256
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_NO_ROW = (ValueError, OverflowError, RecursionError)
+"""What `normalize` may raise on records of absurd content."""
+_NOT_STORED = (UnicodeEncodeError, OverflowError, sa.exc.DataError)
+"""What a database raises on a row whose values it cannot hold; no fault of the database's own is among them."""
 _QUOTED = re.compile(r"'.*'", re.DOTALL)
 """Where a decoder's sentence names what stood there; names of fields and types it puts in backticks."""
 _ROUTED_GRACE_US = 60_000_000
@@ -46,6 +51,14 @@ class Collected(NamedTuple):
         return Collected(self.records + more.records, self.written + more.written, self.unreadable + more.unreadable)
 
 
+class _Sifted(NamedTuple):
+    """What became of the rows of a batch that could not be stored as a whole."""
+
+    written: int
+    refused: dict[str, str]
+    """Request keys, and what was wrong with each."""
+
+
 @dataclass
 class _Pending:
     """A request whose records are not all there yet."""
@@ -56,13 +69,18 @@ class _Pending:
     answered: Answered | None = None
     routed: tuple[Routed, ...] = ()
     """More than one where LiteLLM retried or fell back."""
+    told_at: tuple[int, int] = (0, 0)
+    """Segment and offset of the record that says most: the answer's, if there is one."""
 
-    def take(self, record: SpoolRecord) -> None:
+    def take(self, record: SpoolRecord, line: Line) -> None:
         match record:
             case Entered():
                 self.entered = record
+                if self.answered is None:
+                    self.told_at = (line.segment, line.offset_bytes)
             case Answered():
                 self.answered = record
+                self.told_at = (line.segment, line.offset_bytes)
             case Routed():
                 self.routed = (*self.routed, record)
 
@@ -194,11 +212,29 @@ class SpoolCollector:
         if run.exhausted and ended:
             touched.update(run.pending)
             run.closed = True
-        rows = self._rows(run, touched)
+        rows = self._rows(run, touched, unreadable)
         if run.exhausted and not run.closed:
             return Collected()
-        absorbed = self._ledger.absorb(rows, None if rebuild else run.cursor(), unreadable, rebuild=rebuild)
-        return Collected(records, absorbed.written, len(unreadable))
+        cursor = None if rebuild else run.cursor()
+        try:
+            written = self._ledger.absorb(rows, cursor, unreadable, rebuild=rebuild).written
+        except _NOT_STORED:
+            # One bad row must not stop those after it. The cursor follows last, as ever.
+            written, refused = self._sift(rows, rebuild=rebuild)
+            unreadable += [_rowless(run, touched[key], reason) for key, reason in refused.items()]
+            self._ledger.absorb((), cursor, unreadable, rebuild=rebuild)
+        return Collected(records, written, len(unreadable))
+
+    def _sift(self, rows: list[Request], *, rebuild: bool) -> _Sifted:
+        """Store the rows of a batch that can be stored."""
+        try:
+            return _Sifted(self._ledger.absorb(rows, rebuild=rebuild).written, {})
+        except _NOT_STORED as error:
+            if len(rows) == 1:
+                return _Sifted(0, {rows[0].request_key: type(error).__name__})
+        middle = len(rows) // 2
+        first, second = self._sift(rows[:middle], rebuild=rebuild), self._sift(rows[middle:], rebuild=rebuild)
+        return _Sifted(first.written + second.written, first.refused | second.refused)
 
     def _take(self, run: _Run, line: Line, touched: dict[str, _Pending]) -> UnreadableRecord | None:
         if line.torn:
@@ -210,7 +246,7 @@ class SpoolCollector:
         run.heard_at_us = max(run.heard_at_us, _heard_at_us(record))
         key = _request_key(record)
         pending = run.open(key, line)
-        pending.take(record)
+        pending.take(record, line)
         if pending.headless:
             pending = run.pending[key] = self._recall(run, key, line)
         if pending.entered is None and pending.answered is None:
@@ -226,18 +262,23 @@ class SpoolCollector:
             with contextlib.suppress(*_UNREADABLE):
                 record = self._decoder.decode(line.data)
                 if _request_key(record) == key:
-                    pending.take(record)
+                    pending.take(record, line)
             if pending.entered is not None:
                 break
         return pending
 
-    def _rows(self, run: _Run, touched: dict[str, _Pending]) -> list[Request]:
-        """Rows of the requests that a batch said something new of, and the end of waiting for those that are done."""
-        rows = [
-            normalize(pending.evidence, run.folder.name)
-            for pending in touched.values()
-            if pending.answered is not None or run.closed
-        ]
+    def _rows(self, run: _Run, touched: dict[str, _Pending], unreadable: list[UnreadableRecord]) -> list[Request]:
+        """Rows of the requests that a batch said something new of, and the end of waiting for those that are done.
+
+        A request of which no row can be made goes to the unreadable ones.
+        """
+        rows = []
+        for pending in touched.values():
+            if pending.answered is not None or run.closed:
+                try:
+                    rows.append(normalize(pending.evidence, run.folder.name))
+                except _NO_ROW as error:
+                    unreadable.append(_rowless(run, pending, type(error).__name__))
         # An archive is read by its own time: what its requests wait for may be a batch away.
         now_us = self._clock_us() if run.exhausted else run.heard_at_us
         done = [key for key, p in run.pending.items() if run.closed or p.settled or p.overdue(now_us)]
@@ -260,3 +301,9 @@ def _unreadable(run: _Run, line: Line, reason: str) -> UnreadableRecord:
     return UnreadableRecord(
         run.folder.name, line.segment, line.offset_bytes, len(line.data), digest_bytes(line.data), reason
     )
+
+
+def _rowless(run: _Run, pending: _Pending, reason: str) -> UnreadableRecord:
+    """The record that says most of a request of which there can be no row."""
+    line = next(read_lines(run.folder, *pending.told_at, ended=True, limit_bytes=1))
+    return _unreadable(run, line, f"makes no row: {reason}")

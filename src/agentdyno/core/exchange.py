@@ -57,7 +57,7 @@ class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind"
     events: list[tuple[str, int, int]] = []
     """Skeleton of a stream: kind, offset in microseconds, size in bytes."""
     usages: list[dict[str, Any]] = []
-    """The answer's usage objects, verbatim."""
+    """The answer's usage objects: verbatim, less texts that are no words. A messages stream's first is its start's."""
     response_id: str | None = None
     model: str | None = None
     finish_reason: str | None = None

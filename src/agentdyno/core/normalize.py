@@ -6,8 +6,8 @@ docs/accounting.md defines every figure; what is decided here beyond it:
   stand at the proxy, so that the source is `proxy`.
 - A stream that was cut has perhaps told its input, but not its output: what came before its finish reason is a running
   total. Its output and reasoning are unknown.
-- When a stream carried no usage, LiteLLM's figures may be its own count of the text that went by: `estimated`, unless
-  they have details that only a provider gives.
+- Where a provider told no usage of a stream, LiteLLM's figures, on a chat's wire or in its report, are its own count
+  of the text that went by: `estimated`, unless they have details that only a provider gives.
 - LiteLLM's record of a failure says 0 tokens and 0 USD where nothing was measured: neither is taken.
 - LiteLLM may report twice, after a retry or a fallback: a success beats failures, else the last one speaks.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -62,8 +63,8 @@ def normalize(evidence: Evidence, gateway_id: str) -> Request:
         raise ValueError("there is no request without a record that it entered or was answered")
     routed = reports[-1] if reports else None
     identity = entered.identity
-    status, error_code, error_class = verdict(entered, answered, routed)
     tokens, usage_source = _measured(entered, answered, routed)
+    status, error_code, error_class = verdict(entered, answered, routed, counted=usage_source is not None)
     duration_us = answered.ended_offset_us if answered is not None else None
     cost_usd = routed.cost_usd if routed is not None and routed.status != "failure" else None
     return _row(
@@ -142,24 +143,36 @@ def _measured(entered: Entered, answered: Answered | None, routed: Routed | None
     """The best figures that the witnesses have; the module's head says which are taken."""
     dialect = DIALECTS.get(cast(Surface, entered.surface))
     if answered is not None and answered.usages and dialect is not None:
-        tokens = dialect.tokens(answered.usages)
+        tokens = dialect.tokens(answered.usages, streamed=bool(answered.events))
         if answered.events and not answered.complete and answered.finish_reason is None:
             tokens = Tokens(tokens.input, None, tokens.cache_read, tokens.cache_write, None)
         if _was_counted(tokens):
-            return Measured(tokens, "proxy")
+            invented = entered.surface == "openai_chat" and answered.events and not _is_detailed(answered.usages[-1])
+            return Measured(tokens, "estimated" if invented else "proxy")
     if routed is not None and routed.usage and routed.status != "failure":
         tokens = litellm_tokens(routed.usage)
+        if entered.surface == "anthropic_messages":
+            tokens = _without_filled_zeros(tokens)
         if _was_counted(tokens):
-            # Details of the prompt are a provider's to give: LiteLLM's own count of a text that went by has none.
             whole = answered is not None and answered.complete
-            told = not entered.streamed or (whole and routed.usage.get("prompt_tokens_details") is not None)
+            told = not entered.streamed or (whole and _is_detailed(routed.usage))
             return Measured(tokens, "proxy" if told else "estimated")
     return _UNCOUNTED
+
+
+def _is_detailed(usage: Mapping[str, Any]) -> bool:
+    """Whether a provider told a usage: LiteLLM's own count of a text that went by has no details of the prompt."""
+    return usage.get("prompt_tokens_details") is not None
 
 
 def _was_counted(tokens: Tokens) -> bool:
     """Whether anybody counted. No prompt has 0 tokens: LiteLLM writes zeros for what the provider did not say."""
     return tokens != _UNKNOWN and not (tokens.input == 0 and tokens.output == 0)
+
+
+def _without_filled_zeros(tokens: Tokens) -> Tokens:
+    """Tokens whose cache figures somebody told. LiteLLM's report has 0 where a message names none."""
+    return tokens._replace(cache_read=tokens.cache_read or None, cache_write=tokens.cache_write or None)
 
 
 def _ttft_ms(answered: Answered | None) -> float | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 _PREFIXED = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
+    r"sk-dyno-[A-Za-z0-9_\-]+"  # our own, whatever it is glued to
+    r"|(?<![A-Za-z0-9])(?:"
     r"sk-[A-Za-z0-9_\-]{8,}"
     r"|(?:hf|fw|gsk|xai|r8|ghp|gho|ghs|glpat|github_pat|pplx|nvapi|tgp)[_-][A-Za-z0-9_\-]{16,}"
     r"|AIza[A-Za-z0-9_\-]{30,}|AKIA[A-Z0-9]{16}|ya29\.[A-Za-z0-9_\-]{20,}|xox[abprs]-[A-Za-z0-9\-]{10,}"
@@ -31,19 +32,31 @@ def _is_random(word: str) -> bool:
     return scattered and bool(re.search(r"[a-z]", word)) and bool(re.search(r"[A-Z]", word))
 
 
+def find_issued(text: str) -> tuple[str, ...]:
+    """Every piece of the text that has the prefix of a well-known issuer: all that can be told of an id, for ids are
+    as random as secrets."""
+    return tuple(match.group() for match in _PREFIXED.finditer(text))
+
+
 def find_secrets(text: str) -> tuple[str, ...]:
     """Every piece of the text that looks like a secret, in order of appearance in each of the two ways."""
-    prefixed = [match.group() for match in _PREFIXED.finditer(text)]
-    random = [
-        match.group()
-        for match in _LONG.finditer(text)
-        if _is_random(match.group()) and not _PUBLIC_HEX.search(text, 0, match.start())
-    ]
-    return (*prefixed, *random)
+    return tuple(match.group() for match in _matches(text))
 
 
 def redact(text: str) -> str:
     """The text with everything blotted out that looks like a secret."""
-    for secret in find_secrets(text):
-        text = text.replace(secret, BLOT)
-    return text
+    kept, end = [], 0
+    for start, stop in sorted(match.span() for match in _matches(text)):
+        if start >= end:
+            kept += [text[end:start], BLOT]
+        end = max(end, stop)
+    return "".join(kept) + text[end:]
+
+
+def _matches(text: str) -> list[re.Match[str]]:
+    random = (
+        match
+        for match in _LONG.finditer(text)
+        if _is_random(match.group()) and not _PUBLIC_HEX.search(text, 0, match.start())
+    )
+    return [*_PREFIXED.finditer(text), *random]

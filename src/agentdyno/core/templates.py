@@ -20,6 +20,9 @@ COMMAND_NAMES = STAND_NAMES - {"session_key"} | {"prompt"}
 
 _PLACEHOLDER = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<broken>\{))")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,-]+")
+_PAIRED_BACKSLASH = re.compile(r"\\(?:\\|\Z)")
+_SPECIAL = re.compile(r'["\\$`]')
+"""What a shell gives a meaning to between double quotes."""
 
 
 def names_in(template: str) -> tuple[str, ...]:
@@ -62,14 +65,20 @@ def shell_snippet(env: Mapping[str, str]) -> str:
 
 
 def dotenv(env: Mapping[str, str]) -> str:
-    """A `.env` file that dotenv readers understand; a shell does too where no value holds a quote or a backslash."""
-    return "".join(f"{name}={_dotenv_value(value)}\n" for name, value in env.items())
+    """A `.env` file, of which a shell (`set -a; . FILE`) and dotenv readers make the same, and which runs nothing.
+
+    Raises UserError for a value that no quotes keep for both: one with a single quote and another special character
+    (`"`, `\\`, `$`, a backtick), or with a backslash before another one or at its end.
+    """
+    return "".join(f"{name}={_dotenv_value(name, value)}\n" for name, value in env.items())
 
 
-def _dotenv_value(value: str) -> str:
+def _dotenv_value(name: str, value: str) -> str:
     if _PLAIN.fullmatch(value):
         return value
-    if "'" not in value and "\\" not in value:
+    # Between single quotes a shell keeps everything, while some dotenv readers take `\\` and `\'` for one character.
+    if "'" not in value and not _PAIRED_BACKSLASH.search(value):
         return f"'{value}'"
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    if not _SPECIAL.search(value):
+        return f'"{value}"'
+    raise UserError(f"the quotes or backslashes of {name} fit no env file", "have it printed: leave out --env-file")

@@ -10,7 +10,9 @@ The order in which the evidence is asked:
 4. the harness went away before the end: `client_disconnect`;
 5. the answer is not whole though the harness stayed: the fault that LiteLLM recorded, else `proxy_error`, because it
    was the proxy that fell silent and nothing shows that the provider did;
-6. `ok`. A harness that hangs up after the terminal event has a whole answer.
+6. a chat stream in which nothing was said, and of which nobody counted a token: the provider's answer was none, and
+   LiteLLM made the end of it. `provider_error` with `unreadable_answer`;
+7. `ok`. A harness that hangs up after the terminal event has a whole answer.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from agentdyno.core.dialects.wire import CONTENT_KINDS
 from agentdyno.core.exchange import Answered, Entered, Routed
 from agentdyno.core.records import Status
 
@@ -42,7 +45,8 @@ ErrorClass = Literal[
 ]
 """What kind of error.
 
-`internal` is a failure inside the proxy or the stand, `unreadable_answer` a document that is no whole JSON.
+`internal` is a failure inside the proxy or the stand, `unreadable_answer` a document that is no whole JSON, or a stream
+that LiteLLM made of no answer.
 """
 
 
@@ -59,6 +63,20 @@ class _Fault(NamedTuple):
     error_class: ErrorClass
 
 
+# LiteLLM lets some exceptions of what it stands on through, unmapped: httpx's, aiohttp's, Python's.
+_LOST_CONNECTIONS = (
+    *("ConnectError", "ReadError", "WriteError", "CloseError", "NetworkError", "RemoteProtocolError"),
+    *("ClientConnectionError", "ClientConnectionResetError", "ClientConnectorError", "ClientConnectorDNSError"),
+    *("ClientConnectorSSLError", "ClientConnectorCertificateError", "ClientOSError", "ClientPayloadError"),
+    *("ServerConnectionError", "ServerDisconnectedError", "TransferEncodingError", "ContentLengthError"),
+    *("ConnectionError", "ConnectionRefusedError", "ConnectionResetError", "ConnectionAbortedError"),
+    "IncompleteRead",
+)
+_TIMEOUTS = (
+    *("Timeout", "APITimeoutError", "TimeoutError", "TimeoutException"),
+    *("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"),
+    *("ServerTimeoutError", "ConnectionTimeoutError", "SocketTimeoutError"),
+)
 _BY_EXCEPTION: Mapping[str, _Fault] = MappingProxyType(
     {
         "AuthenticationError": _Fault("provider_error", "authentication"),
@@ -78,8 +96,8 @@ _BY_EXCEPTION: Mapping[str, _Fault] = MappingProxyType(
         "BadGatewayError": _Fault("provider_error", "server_error"),
         "APIResponseValidationError": _Fault("provider_error", "server_error"),
         "MidStreamFallbackError": _Fault("provider_error", "server_error"),
-        "Timeout": _Fault("timeout", "timeout"),
-        "APITimeoutError": _Fault("timeout", "timeout"),
+        **dict.fromkeys(_LOST_CONNECTIONS, _Fault("provider_error", "connection")),
+        **dict.fromkeys(_TIMEOUTS, _Fault("timeout", "timeout")),
         "BudgetExceededError": _Fault("rejected", "budget"),
         "ProxyModelNotFoundError": _Fault("rejected", "not_found"),
         "UnsupportedParamsError": _Fault("proxy_error", "invalid_request"),
@@ -132,10 +150,14 @@ _GENERIC = frozenset({"invalid_request", "server_error"})
 _OK = Verdict("ok")
 _LOST = Verdict("proxy_error", None, "gateway_lost")
 _LEFT = Verdict("client_disconnect")
+_NO_ANSWER = Verdict("provider_error", None, "unreadable_answer")
 
 
-def verdict(entered: Entered, answered: Answered | None, routed: Routed | None) -> Verdict:
-    """How the request ended; the module's head says in which order the evidence is asked."""
+def verdict(entered: Entered, answered: Answered | None, routed: Routed | None, *, counted: bool) -> Verdict:
+    """How the request ended; the module's head says in which order the evidence is asked.
+
+    `counted` says whether anybody told tokens of it.
+    """
     if answered is None:
         return _LOST
     if answered.refusal is not None:
@@ -144,7 +166,7 @@ def verdict(entered: Entered, answered: Answered | None, routed: Routed | None) 
     if answered.error_code is not None or (answered.http_status is not None and answered.http_status >= 400):
         return _failed(answered, failure)
     if answered.complete and answered.http_status is not None:
-        return _OK
+        return _OK if counted or not _is_hollow(entered, answered) else _hollow(failure)
     if answered.disconnected:
         return _LEFT
     if answered.http_status is None:
@@ -188,6 +210,21 @@ def _cut_short(failure: Routed | None, error_class: ErrorClass) -> Verdict:
     if fault is None or failure is None:
         return Verdict("proxy_error", None, error_class)
     return Verdict(fault.status, failure.error_code, fault.error_class)
+
+
+def _is_hollow(entered: Entered, answered: Answered) -> bool:
+    """Whether a chat stream has nothing in it but the end that LiteLLM makes by itself."""
+    return (
+        entered.surface == "openai_chat"
+        and bool(answered.events)
+        and answered.finish_reason in (None, "stop")
+        and not any(kind in CONTENT_KINDS for kind, _, _ in answered.events)
+    )
+
+
+def _hollow(failure: Routed | None) -> Verdict:
+    """The verdict on a stream that LiteLLM made of no answer."""
+    return _NO_ANSWER if _recorded_fault(failure) is None else _cut_short(failure, "unreadable_answer")
 
 
 def _recorded_fault(failure: Routed | None) -> _Fault | None:

@@ -45,9 +45,11 @@ def main() -> None:
         # uvloop, where it is installed: LiteLLM's own command line serves on it too.
         asyncio.Runner(loop_factory=auto_loop_factory()) as runner,
     ):
-        runner.run(serve(settings, listener, warm_up_listener))
-        # Everything is on disk. To sort LiteLLM's heap once more on the way out would take seconds.
+        lost_records = runner.run(serve(settings, listener, warm_up_listener))
+        # Nothing more is written. To sort LiteLLM's heap once more on the way out would take seconds.
         gc.freeze()
+    if lost_records:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

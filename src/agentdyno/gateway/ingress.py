@@ -2,7 +2,7 @@
 
 For each request: admit it by its key, record that it entered, let LiteLLM answer under a call id of ours and without
 the session's key, read the answer as it passes, and record the end before the last byte goes out, so that no client
-has an answer without a record. Bytes pass unchanged.
+has an answer without a record. Bytes pass unchanged, unless a request's body holds what steers LiteLLM itself.
 """
 
 from __future__ import annotations
@@ -39,9 +39,19 @@ _MAX_WORD = 200
 _ADMISSION_HOLDS_NS = 20_000_000
 MODELS_PATHS = frozenset({"/v1/models", "/models"})
 # Keys, everything by which a client could steer LiteLLM's own bookkeeping, and its wish for compression: between two
-# processes of one machine it costs time, and the meter would have to undo it.
+# processes of one machine it costs time, and the meter would have to undo it. Also what describes a body that may be
+# written anew: as a form, LiteLLM would read in it something else than was admitted.
 _WITHHELD_HEADERS = frozenset(
-    {b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"accept-encoding"}
+    {
+        b"accept-encoding",
+        b"api-key",
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"cookie",
+        b"x-api-key",
+        b"x-goog-api-key",
+    }
 )
 _WITHHELD_PREFIXES = (b"x-litellm-", b"llm_provider-")
 _PROVIDER_REQUEST_ID_HEADERS = (b"llm_provider-x-request-id", b"llm_provider-request-id")
@@ -85,6 +95,7 @@ class IngressMeter:
         telemetry: Telemetry,
         new_key: Callable[[int], str],
         clock_us: Callable[[], int],
+        withheld_parameters: frozenset[str],
     ) -> None:
         self._app = app
         self._admission = admission
@@ -92,6 +103,7 @@ class IngressMeter:
         self._telemetry = telemetry
         self._new_key = new_key
         self._clock_us = clock_us
+        self._withheld_parameters = withheld_parameters
         self.ready = False
         """Whether liveness may be reported; requests are answered before."""
 
@@ -198,7 +210,7 @@ class IngressMeter:
 
     async def _forward(self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         inner = dict(scope, headers=_inner_headers(scope["headers"], exchange.entered.request_key))
-        unread = [body]
+        unread = [_without(self._withheld_parameters, body)]
 
         async def receive_body() -> Message:
             if unread:
@@ -315,6 +327,17 @@ def _inner_headers(headers: list[tuple[bytes, bytes]], request_key: str) -> list
         if name not in _WITHHELD_HEADERS and not name.startswith(_WITHHELD_PREFIXES)
     ]
     return [*kept, (b"x-litellm-call-id", request_key.encode())]
+
+
+def _without(withheld: frozenset[str], body: bytes) -> bytes:
+    """A JSON object without those of its members; the same bytes where it has none of them."""
+    try:
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return body  # LiteLLM cannot read it either, and says why
+    if withheld.isdisjoint(members):
+        return body
+    return msgspec.json.encode({name: value for name, value in members.items() if name not in withheld})
 
 
 def _model_list(scope: CredentialScope) -> bytes:

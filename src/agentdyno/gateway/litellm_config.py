@@ -56,7 +56,6 @@ def litellm_config(providers: Iterable[Provider], base_urls: Mapping[str, str]) 
         "litellm_settings": {
             "num_retries": 0,
             "request_timeout": REQUEST_TIMEOUT_S,
-            "turn_off_message_logging": True,
             "global_disable_no_log_param": True,
             "telemetry": False,
         },

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException, UserAPIKeyAuth
+from litellm.proxy.auth.auth_utils import _BANNED_REQUEST_BODY_PARAMS
 from litellm.types.utils import all_litellm_params
 
 from agentdyno.core.dialects.reading import error_code
@@ -33,11 +34,24 @@ _PROXY_PARAMETERS = frozenset(
         "secret_fields",
     }
 )
-# By these a client would steer LiteLLM rather than the model: whatever LiteLLM keeps for itself, and what it forgot.
-_WITHHELD_PARAMETERS = (
-    frozenset(all_litellm_params)
-    | {"base_url", "deployment_id", "extra_headers", "extra_query", "organization", "specific_deployment", "timeout"}
-) - _PROXY_PARAMETERS
+_STEERING_PARAMETERS = frozenset(all_litellm_params) | {
+    "base_url",
+    "content_policy_fallbacks",
+    "context_window_fallbacks",
+    "deployment_id",
+    "extra_headers",
+    "extra_query",
+    "litellm_embedding_config",
+    "litellm_params",
+    "organization",
+    "specific_deployment",
+    "timeout",
+    "user_config",
+}
+WITHHELD_FROM_BODIES = (_STEERING_PARAMETERS | frozenset(_BANNED_REQUEST_BODY_PARAMS)) - {"metadata"}
+"""By these a client would steer LiteLLM rather than the model: what LiteLLM keeps for itself, refuses, and forgot."""
+# LiteLLM makes some of them out of the query and the headers.
+_WITHHELD_FROM_CALLS = _STEERING_PARAMETERS - _PROXY_PARAMETERS
 _REQUEST_ID_HEADERS = ("llm_provider-request-id", "llm_provider-x-request-id", "request-id", "x-request-id")
 
 
@@ -109,7 +123,7 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
         exchange = CURRENT.get()
         if exchange is None:
             return data
-        for name in _WITHHELD_PARAMETERS.intersection(data):
+        for name in _WITHHELD_FROM_CALLS.intersection(data):
             del data[name]
         if exchange.surface == "openai_chat" and data.get("stream") is True:
             _ask_for_usage(data)

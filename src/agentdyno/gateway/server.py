@@ -32,15 +32,15 @@ from agentdyno.gateway.warm_up import warm_up
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.spool import SpoolWriter
 
+log = logging.getLogger(__name__)
 _GRACE_S = 10
 _RETRY_S = 0.5
+_LAST_RETRIES_S = 5.0
 # Readers wait for no writer. Where they must, the ledger is out of reach, and nothing else is served meanwhile.
 _LEDGER_TIMEOUT_S = 0.05
 # The only one of LiteLLM's own request hooks that is about correctness; the others cost 5% and limit what we do not
 # use.
 _KEPT_HOOKS = frozenset({"responses_id_security"})
-
-
 # The others serve browsers, budgets, Redis and LiteLLM's own metrics, and wrap every chunk of every answer.
 _KEPT_MIDDLEWARE = frozenset({"LazyFeatureMiddleware"})
 
@@ -157,12 +157,32 @@ async def _write_backlog(spool: SpoolWriter) -> None:
             spool.flush()
 
 
-async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight and flush every record."""
+async def _write_last(spool: SpoolWriter) -> int:
+    """Write what still waits for the disk, for as long as a stop may take. The number of records that are lost."""
+    deadline = time.monotonic() + _LAST_RETRIES_S
+    while True:
+        try:
+            spool.flush()
+        except SpoolFull as full:
+            if time.monotonic() >= deadline:
+                log.error("%d records are lost: %s", spool.backlog, full)  # noqa: TRY400 - the words say it all
+                return spool.backlog
+            await asyncio.sleep(_RETRY_S)
+        else:
+            return 0
+
+
+async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_listener: socket.socket) -> int:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight and flush every record.
+
+    The number of records that the disk did not take.
+    """
     _prepare_environment(settings.litellm_config)
     spool = SpoolWriter(settings.spool, settings.gateway_id)
     ledger = Ledger.open(settings.ledger, _LEDGER_TIMEOUT_S)
     app = _litellm_app(spool, settings.unpriced)
+    from agentdyno.gateway.litellm_hooks import WITHHELD_FROM_BODIES
+
     # Seeded once: asking the system on every request would yield the interpreter to LiteLLM's threads each time.
     randomness = Random(token_bytes(32))  # noqa: S311 - keys of requests are no secrets
     meter = IngressMeter(
@@ -172,6 +192,7 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
         telemetry=Telemetry(),
         new_key=lambda at_us: time_ordered_id("req", at_us, randomness.randbytes(10)),
         clock_us=now_us,
+        withheld_parameters=WITHHELD_FROM_BODIES,
     )
     config = uvicorn.Config(
         meter,
@@ -199,7 +220,7 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
         meter.ready = True
         await serving
         await _flush_litellm()
-        spool.flush()
+        return await _write_last(spool)
     finally:
         writing.cancel()
         spool.close()

@@ -20,7 +20,7 @@ from agentdyno.core.records import Provider, Route, Surface
 from agentdyno.gateway.ingress import CURRENT, Exchange
 from agentdyno.store.ledger import CredentialScope
 
-_PROVIDER = "warm-up"
+_PROVIDER = "~warm-up"  # no entity may be called so
 _ANSWERS, _REFUSES = "answers", "refuses"
 _PATHS: dict[Surface, str] = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
 

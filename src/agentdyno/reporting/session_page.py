@@ -10,7 +10,7 @@ from rich.text import Text
 
 from agentdyno.core.records import Request, Session
 from agentdyno.reporting.tables import Column, PlainTable, plain_table
-from agentdyno.reporting.wording import UNKNOWN, moment, number, plural
+from agentdyno.reporting.wording import UNKNOWN, harmless, moment, number, plural
 from agentdyno.store.queries import SessionTotals
 
 _GIB = 1024**3
@@ -70,7 +70,7 @@ def render_session(session: Session, totals: SessionTotals | None) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for fact in _facts(session, totals):
-        table.add_row(*map(Text, fact))
+        table.add_row(fact.name, Text(harmless(fact.text)))
     return table
 
 
@@ -146,7 +146,7 @@ def _tokens(totals: SessionTotals) -> str:
 
 def _error(request: Request) -> str:
     return _in_brackets(
-        request.error_class or request.error_code or request.status,
+        harmless(request.error_class or request.error_code or request.status),
         None if request.http_status is None else f"HTTP {request.http_status}",
     )
 

@@ -12,6 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from agentdyno.reporting.wording import harmless
+
 _PROSE_WIDTH = 24
 _GAP_WIDTH = 2
 
@@ -42,8 +44,8 @@ class PlainTable:
 def plain_table(
     columns: Sequence[Column], rows: Iterable[Sequence[str | None]], title: str | None = None
 ) -> PlainTable:
-    """A table of literal texts. A cell that is None has no value, and stays empty."""
-    cells = [tuple(row) for row in rows]
+    """A table of literal texts, harmless to a terminal. A cell that is None has no value, and stays empty."""
+    cells = [tuple(None if text is None else harmless(text) for text in row) for row in rows]
     shown = [
         place
         for place, column in enumerate(columns)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 UNKNOWN = "–"
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing, and lone surrogates."""
+
+
+def harmless(text: str) -> str:
+    """A text from elsewhere for a terminal: what would steer it is spelled out, an escape as `\\x1b`."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def number(value: float | None, digits: int = 0) -> str:

@@ -70,7 +70,7 @@ def write_files(folder: Path, files: dict[Path, str]) -> None:
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        path.write_text(text)
+        path.write_bytes(os.fsencode(text))
 
 
 def remove_files(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from agentdyno.sessions.ending import end
 from agentdyno.sessions.environment import below, render_headless, require_headless
 from agentdyno.sessions.interruption import Interrupted
 from agentdyno.sessions.opening import Context, Opened, Wanted, aborted_on_failure, open_session
+from agentdyno.sessions.orphans import ends_with_parent
 from agentdyno.sessions.steps import take_step
 
 
@@ -78,7 +80,8 @@ def _require_fit(context: Context, wanted: Wanted, command: Sequence[str], folde
         path = below(folder, name)
         if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
             raise UserError(f"{path} is there already, and is not the task card's", "move it away, or start elsewhere")
-    result = run_checks(context.config.task_card(wanted.task_card).checks, folder)
+    with context.interruptions.released():
+        result = run_checks(context.config.task_card(wanted.task_card).checks, folder)
     if result is not None and result.passed == result.total:
         raise UserError(
             f"every check of task card {wanted.task_card} holds before anything was done",
@@ -97,7 +100,8 @@ def _work(context: Context, ready: Opened, command: Sequence[str], launch: Launc
     arguments = list(command) or list(render_headless(ready.profile, values, task_card.prompt))
     take_step(context.ledger, session_id, "rendered", "launched", launched_at_us=context.clock_us())
     exit_code = _run(context, arguments, {**context.environ, **ready.env}, launch)
-    result = run_checks(task_card.checks, launch.folder)
+    with context.interruptions.released():
+        result = run_checks(task_card.checks, launch.folder)
     context.ledger.note_result(
         session_id, exit_code, result.passed if result else None, result.total if result else None
     )
@@ -115,9 +119,11 @@ def _run(context: Context, arguments: list[str], environ: Mapping[str, str], lau
             stdout=launch.output,
             stderr=launch.output,
             start_new_session=launch.own_group,
+            preexec_fn=ends_with_parent(),
         )
     except OSError as error:
-        raise UserError(f"{arguments[0]} cannot be run: {error.strerror}", "is it a program?") from error
+        hint = "shorten the prompt, or the command" if error.errno == errno.E2BIG else "is it a program?"
+        raise UserError(f"{arguments[0]} cannot be run: {error.strerror}", hint) from error
     try:
         with context.interruptions.released():
             return process.wait()

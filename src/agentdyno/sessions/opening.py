@@ -16,7 +16,7 @@ from agentdyno.core.records import Credential, HarnessProfile, Provider, Session
 from agentdyno.sessions.closing import finalize, require_session
 from agentdyno.sessions.environment import render_environment, template_values, write_files
 from agentdyno.sessions.interruption import Interrupted, Interruptions
-from agentdyno.sessions.repository import RepositoryFacts, read_repository
+from agentdyno.sessions.repository import RepositoryFacts, read_repository, storable
 from agentdyno.sessions.steps import log_step, take_step
 from agentdyno.stand.home import Home
 from agentdyno.stand.inventory import read_harness, read_machine, read_versions
@@ -214,11 +214,11 @@ def _record_facts(context: Context, session: Session, choice: _Choice) -> None:
         session.session_id,
         "credentialed",
         "recorded",
-        repository_root=repository.root,
-        repository_branch=repository.branch,
+        repository_root=storable(repository.root),
+        repository_branch=storable(repository.branch),
         repository_commit=repository.commit,
         repository_dirty=repository.dirty,
-        harness_binary=harness.path,
+        harness_binary=storable(harness.path),
         harness_version=harness.version,
         **read_versions()._asdict(),
         **read_machine()._asdict(),

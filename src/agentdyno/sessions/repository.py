@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from agentdyno.core.errors import UserError
 
 
 class RepositoryFacts(NamedTuple):
-    """Where a session works, and from what state it started."""
+    """Where a session works, and from what state it started. Names that are no UTF-8 hold lone surrogates."""
 
     root: str
     branch: str | None
@@ -36,11 +37,16 @@ def read_repository(folder: Path) -> RepositoryFacts:
     )
 
 
+def storable(name: str | None) -> str | None:
+    """A name of the file system as text that can be stored and shown: bytes that are no UTF-8 become `\\xff`."""
+    return None if name is None else os.fsencode(name).decode(errors="backslashreplace")
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         # Without optional locks `status` leaves the index of the measured repository as it is.
         command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False)
     except FileNotFoundError as error:
         raise UserError("git is not installed", "install it: the stand records what it measures") from error
-    return done.stdout.strip() if done.returncode == 0 else None
+    return os.fsdecode(done.stdout).removesuffix("\n") if done.returncode == 0 else None

@@ -11,7 +11,7 @@ from typing import IO
 
 from agentdyno.core.errors import GatewayFault
 
-_STOP_TIMEOUT_S = 15
+_STOP_TIMEOUT_S = 20  # the gateway takes 10 for what is in flight, and 5 for a full disk
 _POLL_S = 0.02
 
 

@@ -18,6 +18,7 @@ from typing import Self
 
 import psutil
 import yaml
+from sqlalchemy.exc import SQLAlchemyError
 
 from agentdyno.collectors.spool import SpoolCollector
 from agentdyno.core.config import Config, entity_digest, secrets_of
@@ -140,7 +141,12 @@ class Stand:
         write_state(self._home, self._state)
 
     def _take_lock(self) -> None:
-        self._lock = os.open(self._home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._lock = os.open(self._home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UserError(
+                f"{self._home.lock} cannot be written: {error.strerror}", "name another home by DYNO_HOME"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -238,10 +244,22 @@ class Stand:
         self._stopping.set()
         for child in reversed(self._children):
             self._progress(f"stopping {child.name}")
+            was_alive = child.exit_code is None
             child.stop()
-        if self._ledger is not None:
+            if was_alive and child.exit_code:
+                self._progress(f"{child.name} ended with exit code {child.exit_code}; see {child.log_file}")
+        try:
             if self._children:
                 self._collector.collect()
+        except (LedgerUnavailable, SQLAlchemyError, OSError) as error:
+            # The spool keeps them for the next stand. Only our own words are known to quote no row.
+            reason = error if isinstance(error, LedgerUnavailable) else type(error).__name__
+            log.error("the last records were not collected: %s", reason)  # noqa: TRY400 - the words say it all
+        finally:
+            self._leave_nothing()
+
+    def _leave_nothing(self) -> None:
+        if self._ledger is not None:
             self._ledger.close()
         for leftover in (self._home.state, *self._port_files()):
             if self._children:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from tests.integration.collectors.spool_scripts import JUNK, answered, entered, refused, routed
 from tests.integration.ledgers import dump, empty_ledger
 
 from agentdyno.collectors.spool import Collected, SpoolCollector
+from agentdyno.core.errors import LedgerUnavailable
 from agentdyno.core.ids import digest_bytes
 from agentdyno.core.records import Request, SpoolCursor, UnreadableRecord
 from agentdyno.store.ledger import Ledger
@@ -300,6 +302,35 @@ def test_a_report_of_a_request_that_never_came_in_is_counted(stand: Stand) -> No
     assert stand.collector.collect() == Collected(records=2, written=1, unreadable=1)
     assert [item.reason for item in stand.unreadable()] == ["reports a request that never came in"]
     assert stand.cursor() == (*stand.end(), False)
+
+
+def test_a_request_that_no_row_can_hold_does_not_stop_the_others(stand: Stand) -> None:
+    unstorable = entered("req_2", at_us=2**63 - 1)  # and it ended later than a column can tell
+    unthinkable = msgspec.structs.replace(answered(entered("req_4")), events=[("content", 10**400, 1)])
+    for number in (1, 2, 3, 4, 5):
+        request = unstorable if number == 2 else entered(f"req_{number}")
+        stand.write(request, unthinkable if number == 4 else answered(request), routed(request.request_key))
+    collected = stand.collector.collect()
+    assert collected == Collected(records=15, written=3, unreadable=2)
+    assert [row.request_key for row in stand.rows()] == ["req_1", "req_3", "req_5"]
+    assert {item.reason for item in stand.unreadable()} == {"makes no row: OverflowError"}
+    lines = [line.data for line in read_lines(stand.spool / "gw_1", ended=True, limit_bytes=2**20)]
+    bad = [line for line in lines if b'"answered"' in line and (b'"req_2"' in line or b'"req_4"' in line)]
+    assert [item.digest for item in stand.unreadable()] == [digest_bytes(line) for line in bad]
+    assert stand.cursor() == (*stand.end(), False)
+    before = dump(stand.ledger)
+    assert stand.collector.collect() == Collected(0, 0, 0)
+    stand.collector.rebuild()
+    assert dump(stand.ledger) == before
+
+
+def test_a_fault_of_the_database_blames_no_request(stand: Stand) -> None:
+    stand.write(refused(entered("req_1")))
+    with stand.ledger.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE request RENAME TO elsewhere")
+    with pytest.raises(LedgerUnavailable):
+        stand.collector.collect()
+    assert stand.unreadable() == []
 
 
 # ── rebuild ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -141,6 +142,22 @@ def test_a_stop_lets_requests_in_flight_finish(project: Project) -> None:
     found = rows(project, key.session_id, 4)
     assert [(row["status"], row["records"]) for row in found] == [("ok", 3)] * 4
     assert not (project.home / "stand.json").exists()
+
+
+@pytest.mark.usefixtures("variants")
+def test_a_stop_says_what_a_full_disk_lost(project: Project) -> None:
+    with StandProcess(project) as stand:
+        key = lab.open_session(project, "hello")
+        assert [ask(stand, key).status_code for _ in range(6)] == [200] * 6
+        rows(project, key.session_id, 6, settled=True)
+        segment = project.home / "spool" / stand.state["gateway_id"] / "000001.jsonl"
+        # No file may grow beyond the spool's: the log, which is shorter, still has room.
+        full_bytes = segment.stat().st_size
+        resource.prlimit(stand.state["gateway_pid"], resource.RLIMIT_FSIZE, (full_bytes, full_bytes))
+        assert [ask(stand, key).status_code for _ in range(2)] == [503, 503]
+    assert "the gateway ended with exit code 1" in stand.out + stand.err
+    assert "2 records are lost" in (project.home / "logs" / "gateway.log").read_text()
+    assert segment.stat().st_size == full_bytes
 
 
 @pytest.mark.usefixtures("variants")

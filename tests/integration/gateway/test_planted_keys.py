@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from tests.integration.gateway import lab
 from tests.integration.gateway.lab import Key, ask, rows
-from tests.integration.gateway.upstream import Upstream
+from tests.integration.gateway.upstream import WORDS, Upstream
 from tests.integration.stand_process import Project, StandProcess
 
 PROVIDER_KEY = "planted-Provider-Key-that-looks-like-none"
@@ -61,6 +61,8 @@ def work(project: Project, stand: StandProcess, keys: dict[str, Key]) -> str:
     for key in keys.values():
         for stream in (False, True):
             answer = ask(stand, key, messages=messages, stream=stream)
+            if key.model == "discreet":
+                assert WORDS in answer.text
             if key.model == "indiscreet":
                 assert PROMPT in answer.text  # the client is told what its provider said
         rows(project, key.session_id, 2)
@@ -82,12 +84,12 @@ def test_the_sessions_worked(planted: Planted, project: Project) -> None:
     assert statuses == {"discreet": {"ok"}, "indiscreet": {"provider_error"}, "hello": {"ok", "rejected"}}
 
 
-def test_no_file_of_the_stand_holds_a_secret_or_a_prompt(planted: Planted, project: Project) -> None:
+def test_no_file_of_the_stand_holds_a_secret_or_a_text(planted: Planted, project: Project) -> None:
     names = {path.name for path in files(project.home)}
     assert {"ledger.sqlite", "litellm.yaml", "stand.json", "000001.jsonl", "gateway.log"} <= names
     for path in files(project.home):
         held = path.read_bytes()
-        for secret in [*planted.secrets, PROMPT]:
+        for secret in [*planted.secrets, PROMPT, WORDS]:
             assert secret.encode() not in held, path
 
 
@@ -105,7 +107,7 @@ def test_no_column_of_the_ledger_holds_one(planted: Planted, project: Project) -
     with lab.ledger(project) as ledger:
         dumped = "\n".join(dump(ledger))
     assert planted.keys["hello"].session_id in dumped
-    for secret in planted.secrets:
+    for secret in [*planted.secrets, PROMPT, WORDS]:
         assert secret not in dumped
 
 
@@ -127,7 +129,7 @@ def test_no_process_shows_one_in_its_command_line(planted: Planted) -> None:
 
 def test_no_command_prints_one(planted: Planted) -> None:
     assert planted.keys["hello"].session_id in planted.printed
-    for secret in [*planted.secrets, PROMPT]:
+    for secret in [*planted.secrets, PROMPT, WORDS]:
         assert secret not in planted.printed
 
 

@@ -7,18 +7,42 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+WORDS = "planted words of an answer"
 _ANSWER: dict[str, Any] = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
     "created": 0,
     "model": "discreet",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Yes."}}],
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": WORDS}}],
     "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+}
+
+_CHUNKS: list[dict[str, Any]] = [
+    {
+        **{name: _ANSWER[name] for name in ("id", "created", "model")},
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": WORDS}, "finish_reason": "stop"}],
+    },
+    {
+        **{name: _ANSWER[name] for name in ("id", "created", "model", "usage")},
+        "object": "chat.completion.chunk",
+        "choices": [],
+    },
+]
+_MESSAGE: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "discreet",
+    "content": [{"type": "text", "text": WORDS}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 5, "output_tokens": 2},
 }
 
 
 class Upstream:
-    """An OpenAI-like server on loopback.
+    """A server on loopback that speaks both surfaces, and streams chats.
 
     `indiscreet` fails and quotes what it was told, `silent` does not say what it used, every other model answers.
     """
@@ -39,16 +63,22 @@ class Upstream:
                     self.answer(asked.get("status", 401), {"error": error})
                 elif asked["model"] == "silent":
                     self.answer(200, {name: value for name, value in _ANSWER.items() if name != "usage"})
+                elif asked.get("stream"):
+                    chunks = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in _CHUNKS)
+                    self.send(200, "text/event-stream", chunks + "data: [DONE]\n\n")
                 else:
-                    self.answer(200, _ANSWER)
+                    self.answer(200, _MESSAGE if self.path.endswith("/messages") else _ANSWER)
 
             def do_GET(self) -> None:
                 self.answer(200, {"object": "list", "data": []})
 
             def answer(self, status: int, document: dict[str, Any]) -> None:
-                sent = json.dumps(document).encode()
+                self.send(status, "application/json", json.dumps(document))
+
+            def send(self, status: int, content_type: str, text: str) -> None:
+                sent = text.encode()
                 self.send_response(status)
-                self.send_header("content-type", "application/json")
+                self.send_header("content-type", content_type)
                 self.send_header("content-length", str(len(sent)))
                 self.end_headers()
                 self.wfile.write(sent)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import socket
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 from tests.integration.ledgers import add_session
 from tests.integration.sessions.client import create, rows
-from tests.integration.stand_process import Project, StandProcess
+from tests.integration.stand_process import DYNO, Project, StandProcess
 
 from agentdyno.store.ledger import Ledger
 
@@ -50,6 +51,14 @@ WRONG = [
     ),
     (START, "harness profile openai-client has no headless command; name one: `… -- COMMAND`"),
     ((*CREATE, "--env-file", "dyno.yaml/env"), "dyno.yaml/env cannot be written: Not a directory; name another file"),
+    ((*CREATE, "--env-file", "/dev/null"), "/dev/null is no regular file; name another file"),
+    (
+        (*CREATE, "--env-file", "dyno.yaml"),
+        "dyno.yaml is there already, and is no env file of a session; name another file",
+    ),
+    ((*CREATE, "--env-file", "link.env"), "link.env is no regular file; name another file"),
+    ((*CREATE, "--label", "\udcff"), r"'\udcff' is no text in the terminal's encoding; write it in UTF-8"),
+    (("session", "show", "\udcff"), r"'\udcff' is no text in the terminal's encoding; write it in UTF-8"),
     (("session", "show", "ses_nothing"), 'there is no session "ses_nothing"; `dyno session list` shows all'),
     (
         ("session", "finalize", "nothing", "--outcome", "completed"),
@@ -70,6 +79,8 @@ def own(project: Project) -> Project:
     """The shared project, with a harness that is nowhere."""
     project.write("configs/harness_profiles/absent.yaml", "surface: openai_chat\nenv: {}\ncommand: [no-such-harness]\n")
     project.write("configs/variants/absent.yaml", "provider: scripted\nmodel: hello\nharness_profile: absent\n")
+    if not (project.folder / "link.env").is_symlink():
+        (project.folder / "link.env").symlink_to("target.env")
     return project
 
 
@@ -116,6 +127,58 @@ def test_what_is_no_program_leaves_an_aborted_session(own: Project, work: Path) 
     assert done.stderr.splitlines()[-1] == "./text cannot be run: Exec format error; is it a program?"
     last = rows(own.home / "ledger.sqlite", "SELECT phase, outcome FROM session ORDER BY session_id")[-1]
     assert last == {"phase": "finalized", "outcome": "aborted"}
+
+
+@pytest.mark.usefixtures("stand")
+def test_a_command_line_that_is_too_long(own: Project, work: Path) -> None:
+    too_long = "x" * 200_000  # one argument may have 128 KiB
+    own.write(
+        "configs/harness_profiles/long.yaml",
+        f"surface: openai_chat\nenv: {{}}\ncommand: [printf, '{too_long}']\n",
+    )
+    own.write("configs/variants/long.yaml", "provider: scripted\nmodel: hello\nharness_profile: long\n")
+
+    done = own.run(*instead("--variant", "long", of=instead("--repo", str(own.repo), START)), folder=work)
+
+    said = "printf cannot be run: Argument list too long; shorten the prompt, or the command"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, said)
+
+
+@pytest.mark.usefixtures("stand")
+def test_a_provider_that_was_changed_since_the_stand_came_up(own: Project) -> None:
+    path = own.folder / "configs" / "providers" / "scripted.yaml"
+    before, sessions = path.read_text(), count(own)
+    path.write_text(f"{before}\ndescription: another\n" if "description:" not in before else _described(before))
+    try:
+        done = own.run(*CREATE)
+    finally:
+        path.write_text(before)
+
+    said = "provider scripted was changed since the stand came up; `dyno down`, then `dyno up` again\n"
+    assert (done.returncode, done.stderr) == (2, said)
+    assert count(own) == sessions
+
+
+def _described(text: str) -> str:
+    return re.sub(r"(?m)^description:.*$", "description: another", text)
+
+
+@pytest.mark.usefixtures("stand")
+def test_a_key_that_nobody_would_see_is_not_made(own: Project) -> None:
+    before = count(own)
+
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", str(DYNO), *CREATE],
+        cwd=own.folder,
+        env=own.environ(),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    said = "standard output is closed, and a key is shown only once; use --env-file, or open it\n"
+    assert (closed.returncode, closed.stderr) == (2, said)
+    assert count(own) == before
 
 
 def test_a_second_stand_says_where_the_first_is(own: Project, stand: StandProcess) -> None:
@@ -213,6 +276,25 @@ def test_a_home_that_cannot_be_made(idle: Project) -> None:
 
     assert done.returncode == 2
     assert done.stderr == (f"{home} cannot be used as the stand's home: Not a directory; name another by DYNO_HOME\n")
+
+
+def test_a_home_that_takes_no_lock(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    lock = project.home / "stand.lock"
+    lock.mkdir(parents=True)
+
+    done = project.run("up", "--port", "0")
+
+    said = f"{lock} cannot be written: Is a directory; name another home by DYNO_HOME\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_folder_that_is_there_no_more(tmp_path: Path) -> None:
+    gone = ["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh", str(DYNO)]
+    for command in (("session", "list"), ("config", "validate"), ("up",), ("demo",)):
+        done = subprocess.run([*gone, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        said = "the current folder is there no more; change to one that is\n"
+        assert (done.returncode, done.stderr) == (2, said)
 
 
 def test_outside_of_a_project(idle: Project, tmp_path: Path) -> None:

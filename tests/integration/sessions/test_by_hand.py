@@ -72,15 +72,19 @@ def test_after_finalize_the_next_request_is_refused(project: Project) -> None:
 
 def test_an_env_file_is_private_and_holds_what_would_be_printed(project: Project, tmp_path: Path) -> None:
     path = tmp_path / "session.env"
-    path.write_text("old\n")
-    path.chmod(0o644)
+    command = ("session", "create", *PLAIN, "--repo", str(project.repo), "--env-file", str(path))
+    project.dyno(*command)
+    former = path.read_text()
 
-    created = project.run("session", "create", *PLAIN, "--repo", str(project.repo), "--env-file", str(path))
+    created = project.run(*command)
 
     assert created.returncode == 0, created.stderr
     assert created.stdout == ""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    values = dict(line.split("=", 1) for line in path.read_text().splitlines())
+    mark, *lines = path.read_text().splitlines()
+    assert (mark, list(tmp_path.iterdir())) == ("# agentdyno session", [path])
+    assert path.read_text() != former
+    values = dict(line.split("=", 1) for line in lines)
     assert set(values) == {"OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_KEY", "OPENAI_MODEL"}
     assert ask(values).status_code == 200
 
@@ -189,6 +193,55 @@ def test_a_rotated_key_replaces_the_old_one(project: Project) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "revoked_key")
     project.dyno("session", "finalize", created["session_id"], "--outcome", "completed")
     assert ask(rotated["env"]).status_code == 401
+
+
+def test_two_that_finalize_at_once_differently_are_told_apart(project: Project, held: HeldProvider) -> None:
+    created = create(project, "held")
+    client = _Asking(created["env"])
+    assert held.arrived.wait(60)
+    finalize = ("session", "finalize", created["session_id"], "--outcome")
+    with project.start(*finalize, "completed") as one, project.start(*finalize, "aborted") as other:
+        processes = {"completed": one, "aborted": other}
+        for process in processes.values():
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("waiting for 1 request in flight")
+        held.answer.set()
+        said = {outcome: process.communicate(timeout=60) for outcome, process in processes.items()}
+    codes = {outcome: process.returncode for outcome, process in processes.items()}
+    client.answered()
+
+    outcome = show(project, created["session_id"])["session"]["outcome"]
+    loser = {"completed": "aborted", "aborted": "completed"}[outcome]
+    assert codes == {outcome: 0, loser: 2}
+    assert said[loser] == ("", f"session {created['session_id']} was finalized as {outcome} meanwhile\n")
+
+
+def test_a_label_cannot_steer_the_terminal(project: Project) -> None:
+    session_id = create(project, "plain", "--label", "a\x1b[31mred")["session_id"]
+
+    for command in (("list",), ("show", session_id)):
+        printed = project.dyno("session", *command)
+        assert "a\\x1b[31mred" in printed
+        assert "\x1b" not in printed
+
+
+def test_a_terminal_that_knows_few_letters(project: Project) -> None:
+    session_id = create(project, "plain", "--label", "a日本")["session_id"]
+    show_it = ("session", "show", session_id)
+
+    assert "a??" in project.dyno(*show_it, PYTHONIOENCODING="latin-1")
+    document = json.loads(project.dyno(*show_it, "--json", PYTHONIOENCODING="latin-1"))
+    assert document["session"]["label"] == "a日本"
+
+
+def test_a_repository_whose_name_is_no_text(project: Project, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    subprocess.run(["git", "init", "-q", "-b", "main", str(folder)], check=True)
+
+    created = project.json("session", "create", *PLAIN, "--repo", str(folder))
+
+    root = show(project, created["session_id"])["session"]["repository_root"]
+    assert root == f"{tmp_path}/caf\\xe9"
 
 
 def test_list_tells_open_sessions_and_those_of_an_experiment(project: Project) -> None:

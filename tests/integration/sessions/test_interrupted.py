@@ -125,6 +125,40 @@ def test_a_second_ctrl_c_kills_a_command_that_heeds_none(project: Project, work:
     require_gone(told(work)["pids"])
 
 
+def test_ctrl_c_during_a_check_without_end(project: Project, work: Path) -> None:
+    project.write(
+        "configs/task_cards/endless.yaml",
+        "goal: g\nprompt: p\nchecks:\n- {kind: file_matches, file: as.txt, pattern: '(a+)+$'}\n",
+    )
+    command = ("sh", "-c", f"printf {'a' * 60}! >as.txt; echo written")
+    arguments = ["endless" if word == "say-hello" else word for word in start(project, *command)]
+    with Terminal(project, *arguments, folder=work) as terminal:
+        terminal.see("written")
+        until(lambda: _checking(terminal.process.pid), "the check runs")
+        terminal.press(CTRL_C)
+        assert terminal.end() == 130
+
+    require_aborted(project)
+
+
+def _checking(pid: int) -> bool:
+    children = psutil.Process(pid).children()
+    return any("agentdyno.sessions.checks" in _arguments(child) for child in children)
+
+
+def test_a_kill_leaves_no_command_behind(project: Project, work: Path) -> None:
+    running = "import os, time; open('pid', 'w').write(str(os.getpid())); print('up', flush=True); time.sleep(1000)"
+    with project.start(*start(project, PYTHON, "-c", running), folder=work) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.kill()
+    pid = int((work / "pid").read_text())
+
+    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "it ends")
+    session_id = rows(project.home / "ledger.sqlite", "SELECT session_id FROM session ORDER BY session_id")[-1]
+    project.dyno("session", "finalize", session_id["session_id"], "--outcome", "aborted")
+
+
 def test_sigterm_ends_the_command_and_its_children(project: Project, work: Path) -> None:
     with Terminal(project, *start(project, PYTHON, "-c", WORKING), folder=work) as terminal:
         terminal.see("working")

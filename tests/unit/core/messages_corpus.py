@@ -263,7 +263,7 @@ MESSAGES = (
         True,
         messages_start(messages_usage(12, 1)) + _DELTA_TEXT + messages_event("error", error=_OVERLOADED["error"]),
         ("start", "content", "error"),
-        Tokens(12, 1, 0, 0, None),
+        Tokens(12, None, 0, 0, None),
         error_code="overloaded_error",
         complete=False,
         status="provider_error",
@@ -275,7 +275,7 @@ MESSAGES = (
         True,
         messages_start(messages_usage(12, 1, read=2000)) + _OPEN_TEXT + _PING + _DELTA_TEXT,
         ("start", "other", "ping", "content"),
-        Tokens(2012, 1, 2000, 0, None),
+        Tokens(2012, None, 2000, 0, None),  # 1 is only what the start said
         complete=False,
         status="proxy_error",
         error_class="incomplete_stream",

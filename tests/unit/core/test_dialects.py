@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.core.chat_corpus import CHAT, CHAT_DONE, CHAT_ROLE, CHAT_TEXT, chat_chunk, chat_usage
-from tests.unit.core.messages_corpus import MESSAGES, messages_event, messages_usage
+from tests.unit.core.messages_corpus import MESSAGES, messages_end, messages_event, messages_start, messages_usage
 from tests.unit.core.recorded import WORD, Recorded
 
 from agentdyno.core.dialects import anthropic_messages, openai_chat
@@ -48,7 +48,7 @@ def without_times(answer: Answer) -> Answer:
 def test_corpus(recorded: Recorded) -> None:
     answer = read(reader_of(recorded), recorded.wire)
     assert tuple(event.kind for event in answer.events) == recorded.kinds
-    assert DIALECTS[recorded.surface].tokens(answer.usages) == recorded.tokens
+    assert DIALECTS[recorded.surface].tokens(answer.usages, streamed=bool(answer.events)) == recorded.tokens
     assert answer.finish_reason == recorded.finish_reason
     assert answer.tool_calls == recorded.tool_calls
     assert answer.error_code == recorded.error_code
@@ -181,9 +181,43 @@ def test_a_usage_object_of_absurd_size_or_depth_is_not_kept() -> None:
         assert read(openai_chat.stream_reader(), chat_chunk(usage=usage)).usages == []
 
 
-def test_long_names_are_not_kept() -> None:
-    answer = read(openai_chat.stream_reader(), chat_chunk({}, "x" * 300))
-    assert answer.finish_reason is None
+SESSION_KEY = "sk-dyno-" + "aB3" * 14
+RANDOM = "q7Xk2mP9vR4tL8wZ3nB6yC1d"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a sentence", "two\nlines", "a\u2028b", "nul\0", "", SESSION_KEY, 7])
+def test_what_is_no_name_is_not_kept(name: Any) -> None:
+    chat = json.dumps({"id": name, "model": name, "choices": [{"finish_reason": name}]}).encode()
+    message = {"id": name, "model": name, "stop_reason": name}
+    answers = (
+        read(openai_chat.stream_reader(), b"data: " + chat + b"\n\n"),
+        read(openai_chat.document_reader(), chat),
+        read(anthropic_messages.document_reader(), json.dumps(message).encode()),
+        read(anthropic_messages.stream_reader(), messages_event("message_start", message=message)),
+        read(anthropic_messages.stream_reader(), messages_event("message_delta", delta=message)),
+    )
+    assert {(answer.response_id, answer.model, answer.finish_reason) for answer in answers} == {(None, None, None)}
+    for dialect in DIALECTS.values():
+        assert dialect.read_request(json.dumps({"model": name}).encode()).model is None
+
+
+@pytest.mark.parametrize("model", ["accounts/a/models/llama-v3p1-405b", "qwen3:8b@q4", "ft:gpt-4.1:org::x", "modèle"])
+def test_names_of_models_are_kept(model: str) -> None:
+    assert openai_chat.read_request(json.dumps({"model": model}).encode()).model == model
+
+
+def test_an_id_may_be_random_and_a_model_may_not() -> None:
+    answer = read(openai_chat.document_reader(), json.dumps({"id": RANDOM, "model": RANDOM}).encode())
+    assert (answer.response_id, answer.model) == (RANDOM, None)
+
+
+def test_usage_objects_lose_what_is_no_word_and_nothing_else() -> None:
+    words = {"service_tier": "standard", "flag": True, "none": None, "cost": 0.5, "list": [1, "word", []], "empty": ""}
+    told: dict[str, Any] = {**chat_usage(9, 3), **words}
+    prose = {"note": f"the {WORD}", "long": "x" * 65, "line": "a\nb", "key": SESSION_KEY, f"a {WORD}": 1, RANDOM: 2}
+    sent = {**told, **prose, "nested": {"count": 1, **prose}, "list": [*told["list"], f"the {WORD}", [prose]]}
+    kept = {**told, "nested": {"count": 1}, "list": [*told["list"], [{}]]}
+    assert read(openai_chat.stream_reader(), chat_chunk(usage=sent)).usages == [kept]
 
 
 @pytest.mark.parametrize(
@@ -248,12 +282,14 @@ def test_an_error_body_reads_back(surface: Surface) -> None:
 
 # ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-counts = st.none() | st.integers(-2, 12) | st.booleans() | st.sampled_from([2**63, 1.0, "5", {}])
+counts = st.none() | st.integers(-2, 12) | st.booleans() | st.sampled_from([2**53, 2**53 + 1, 2**63, 1.0, "5", {}])
 
 
-@given(st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(messages_usage(0, 0), counts)), max_size=3))
-def test_anthropic_tokens_fit(usages: list[dict[str, Any]]) -> None:
-    assert_fitting(anthropic_messages.tokens(usages))
+@given(
+    st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(messages_usage(0, 0), counts)), max_size=3), st.booleans()
+)
+def test_anthropic_tokens_fit(usages: list[dict[str, Any]], streamed: bool) -> None:
+    assert_fitting(anthropic_messages.tokens(usages, streamed=streamed))
 
 
 @given(counts, counts, counts, counts, counts)
@@ -264,12 +300,12 @@ def test_openai_tokens_fit(prompt: Any, completion: Any, cached: Any, written: A
         "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
         "completion_tokens_details": {"reasoning_tokens": reasoning},
     }
-    assert_fitting(openai_chat.tokens([usage]))
+    assert_fitting(openai_chat.tokens([usage], streamed=False))
     assert_fitting(openai_chat.litellm_tokens(usage))
 
 
 def assert_fitting(tokens: Tokens) -> None:
-    assert all(figure is None or (type(figure) is int and 0 <= figure < 2**63) for figure in tokens)
+    assert all(figure is None or (type(figure) is int and 0 <= figure <= 2**53) for figure in tokens)
     if tokens.input is not None:
         cached = [figure for figure in (tokens.cache_read, tokens.cache_write) if figure is not None]
         assert sum(cached) <= tokens.input
@@ -278,15 +314,38 @@ def assert_fitting(tokens: Tokens) -> None:
 
 
 def test_impossible_parts_are_dropped_and_wholes_kept() -> None:
-    assert openai_chat.tokens([chat_usage(10, 5, cached=11, reasoning=6)]) == Tokens(10, 5, None, 0, None)
+    assert openai_chat.tokens([chat_usage(10, 5, cached=11, reasoning=6)], streamed=False) == Tokens(
+        10, 5, None, 0, None
+    )
     # 6 + 6 > 10, though each would fit: neither can be believed.
-    assert openai_chat.tokens([chat_usage(10, 5, cached=6, written=6)]) == Tokens(10, 5, None, None, 0)
+    assert openai_chat.tokens([chat_usage(10, 5, cached=6, written=6)], streamed=False) == Tokens(10, 5, None, None, 0)
 
 
 def test_zero_is_a_value_and_absence_is_none() -> None:
-    assert openai_chat.tokens([{"prompt_tokens": 0, "completion_tokens": 0}]) == Tokens(0, 0, None, None, None)
-    assert anthropic_messages.tokens([{"input_tokens": 7}]) == Tokens(7, None, None, None, None)
-    assert anthropic_messages.tokens([]) == openai_chat.tokens([]) == Tokens()
+    assert openai_chat.tokens([{"prompt_tokens": 0, "completion_tokens": 0}], streamed=False) == Tokens(
+        0, 0, None, None, None
+    )
+    assert anthropic_messages.tokens([{"input_tokens": 7}], streamed=False) == Tokens(7, None, None, None, None)
+    assert anthropic_messages.tokens([], streamed=True) == openai_chat.tokens([], streamed=False) == Tokens()
+
+
+def test_a_sum_beyond_all_sense_is_unknown() -> None:
+    huge = messages_usage(2**53, 6, read=2**53)  # each could be, 2**54 could not
+    assert anthropic_messages.tokens([huge], streamed=False) == Tokens(None, 6, None, None, None)
+    assert anthropic_messages.tokens([messages_usage(2**63 - 1, 6)], streamed=False) == Tokens(None, 6, 0, 0, None)
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"output_tokens": -6}, {"output_tokens": 6.5}, "six"])
+def test_what_the_start_of_a_message_says_of_the_output_is_no_figure(usage: Any) -> None:
+    wire = messages_start(messages_usage(12, 1)) + messages_end("end_turn", usage)
+    answer = read(anthropic_messages.stream_reader(), wire)
+    assert anthropic_messages.tokens(answer.usages, streamed=True) == Tokens(12, None, 0, 0, None)
+
+
+def test_a_message_whose_start_says_nothing_has_the_figures_of_its_end() -> None:
+    wire = messages_event("message_start") + messages_end("end_turn", messages_usage(12, 6))
+    answer = read(anthropic_messages.stream_reader(), wire)
+    assert anthropic_messages.tokens(answer.usages, streamed=True) == Tokens(12, 6, 0, 0, None)
 
 
 def test_running_totals_of_a_stream_leave_the_last() -> None:

@@ -166,6 +166,13 @@ def test_refusals_of_the_stand(http_status: int, refusal: str, status: str, erro
         (503, "ServiceUnavailableError", "provider_error", "overloaded"),
         (500, "APIConnectionError", "provider_error", "connection"),
         (408, "Timeout", "timeout", "timeout"),
+        (500, "httpx.ReadError", "provider_error", "connection"),
+        (500, "RemoteProtocolError", "provider_error", "connection"),
+        (500, "ConnectError", "provider_error", "connection"),
+        (500, "ClientPayloadError", "provider_error", "connection"),
+        (500, "ServerDisconnectedError", "provider_error", "connection"),
+        (500, "ReadTimeout", "timeout", "timeout"),
+        (500, "ServerTimeoutError", "timeout", "timeout"),
         (400, "BudgetExceededError", "rejected", "budget"),
         (400, "UnsupportedParamsError", "proxy_error", "invalid_request"),
         (500, "KeyError", "proxy_error", "internal"),
@@ -217,8 +224,36 @@ def test_an_answer_that_stops_without_a_word() -> None:
     silent = answered(entered=STREAMED, complete=False)
     assert ending(silent, routed()) == ("proxy_error", None, "incomplete_stream")
     assert ending(silent, failure("Timeout", error_code="408")) == ("timeout", "408", "timeout")
+    assert ending(silent, failure("ReadError")) == ("provider_error", None, "connection")
     assert ending(answered(complete=False)) == ("proxy_error", None, "unreadable_answer")
     assert ending(answered(complete=False, http_status=None)) == ("proxy_error", None, "internal")
+
+
+HOLLOW = answered(entered=STREAMED, events=[("finish", 1, 9), ("done", 2, 6)], finish_reason="stop")
+
+
+def test_a_chat_stream_that_litellm_made_of_no_answer() -> None:
+    nothing = ("provider_error", None, "unreadable_answer")
+    assert ending(HOLLOW) == ending(HOLLOW, routed()) == nothing
+    assert ending(HOLLOW, routed(usage=chat_usage(0, 0))) == nothing  # zeros throughout are no count
+    assert ending(HOLLOW, failure("ReadError", error_code="500")) == ("provider_error", "500", "connection")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"usages": [chat_usage(9, 0)]},
+        {"events": [("content", 1, 9), ("done", 2, 6)]},
+        {"events": [("tool", 1, 9), ("done", 2, 6)]},
+        {"finish_reason": "content_filter"},
+    ],
+)
+def test_a_chat_stream_in_which_a_provider_said_anything_is_an_answer(changes: dict[str, Any]) -> None:
+    assert ending(msgspec.structs.replace(HOLLOW, **changes)) == ("ok", None, None)
+
+
+def test_an_empty_answer_whose_tokens_litellm_reports_is_one() -> None:
+    assert ending(HOLLOW, routed(usage=chat_usage(9, 0))) == ("ok", None, None)
 
 
 def test_a_path_that_is_not_inference_needs_no_terminal_event() -> None:
@@ -270,6 +305,31 @@ def test_litellms_record_where_the_wire_has_none() -> None:
     assert figures(row(gone, routed(usage=LITELLMS))) == (100, 20, 60, "proxy")
     cut = answered(entered=STREAMED, complete=False, disconnected=True, events=[("content", 900, 10)])
     assert figures(row(cut, routed(usage=LITELLMS))) == (100, 20, 60, "estimated")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_chat_stream_without_a_providers_details_is_estimated_whoever_counted(asked: bool) -> None:
+    counted = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+    events = [("content", 900, 10), ("done", 950, 6)]
+    answer = answered(entered=STREAMED, events=events, usages=[counted] if asked else [])
+    assert figures(row(answer, routed(usage=counted))) == (9, 3, None, "estimated")
+    told = answered(entered=STREAMED, events=events, usages=[chat_usage(9, 3)])
+    assert figures(row(told)) == (9, 3, 0, "proxy")
+    assert figures(row(answered(usages=[counted]))) == (9, 3, None, "proxy")  # a document is the provider's
+
+
+def test_cache_figures_that_nobody_told_are_unknown() -> None:
+    message = msgspec.structs.replace(ENTERED, surface="anthropic_messages")
+    # Nothing on the wire is a count, and LiteLLM's report of it has zeros where the message names no cache.
+    unusable = answered(entered=message, usages=[{"input_tokens": -1, "output_tokens": -1}])
+    assert figures(row(unusable, routed(usage=chat_usage(9, 3)))) == (9, 3, None, "proxy")
+    assert figures(row(unusable, routed(usage=chat_usage(9, 3, cached=5)))) == (9, 3, 5, "proxy")
+
+
+def test_a_message_without_final_figures_has_no_output() -> None:
+    entered = msgspec.structs.replace(STREAMED, surface="anthropic_messages")
+    whole = answered(entered=entered, events=[("start", 1, 9), ("done", 2, 9)], usages=[messages_usage(12, 1)])
+    assert figures(row(whole)) == (12, None, 0, "proxy")
 
 
 def test_nobody_counted() -> None:

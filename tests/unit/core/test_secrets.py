@@ -57,6 +57,24 @@ def test_a_session_key_is_always_found(random: bytes, around: str) -> None:
     assert key not in redact(f"{around}{key}{around}")
 
 
+@given(
+    st.binary(min_size=32, max_size=32), st.integers(1, 43), st.text("aZ9_-/ ", max_size=5), st.text("/. ", max_size=2)
+)
+def test_of_a_session_key_nothing_is_left_whatever_it_is_glued_to(
+    random: bytes, length: int, before: str, after: str
+) -> None:
+    key = session_key(random)
+    cut = key[: len("sk-dyno-") + length]
+
+    assert redact(f"{before}{cut}{after}{key}") in (f"{before}{BLOT}{after}{BLOT}", f"{before}{BLOT}")
+
+
+def test_secrets_that_hold_or_overlap_one_another_are_blotted_out_whole() -> None:
+    assert redact("sk-dyno-ab and sk-dyno-abcd") == f"{BLOT} and {BLOT}"
+    assert redact("q7Xk2mP9vR4tL8wZ3nB6yC1dsk-dyno-ab") == BLOT
+    assert redact("see sk-dyno-…") == "see sk-dyno-…"
+
+
 @given(st.binary(min_size=8, max_size=24))
 def test_a_token_with_a_well_known_prefix_is_always_found(random: bytes) -> None:
     token = "sk-" + base64.urlsafe_b64encode(random).decode().rstrip("=")

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from dotenv import dotenv_values
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from agentdyno.core.errors import UserError
@@ -80,12 +80,31 @@ def test_the_two_renderings_of_an_environment() -> None:
     env = {"URL": "http://127.0.0.1:1/v1", "WORDS": "it's $HOME", "EMPTY": ""}
 
     assert shell_snippet(env) == "export URL=http://127.0.0.1:1/v1\nexport WORDS='it'\"'\"'s $HOME'\nexport EMPTY=''\n"
-    assert dotenv(env) == "URL=http://127.0.0.1:1/v1\nWORDS=\"it's $HOME\"\nEMPTY=''\n"
+    env["WORDS"] = "it's home"
+    assert dotenv(env) == "URL=http://127.0.0.1:1/v1\nWORDS=\"it's home\"\nEMPTY=''\n"
+
+
+@pytest.mark.parametrize("value", ["it's $(touch run)", "it's `run`", "it's \\", "it's \"", "a\\\\b", "end\\"])
+def test_what_not_every_reader_of_an_env_file_reads_alike_is_refused(value: str) -> None:
+    with pytest.raises(UserError, match="the quotes or backslashes of WORDS fit no env file; have it printed"):
+        dotenv({"WORDS": value})
 
 
 @given(ENVIRONMENTS)
-def test_a_dotenv_reader_reads_what_was_written(env: dict[str, str]) -> None:
-    assert dict(dotenv_values(stream=io.StringIO(dotenv(env)), interpolate=False)) == env
+@settings(max_examples=60, deadline=None)
+@example({"X_A": '$(echo run) `echo run` $HOME \\n "x"'})
+@example({"X_A": "it's # home"})
+def test_a_shell_and_a_dotenv_reader_read_what_was_written(env: dict[str, str]) -> None:
+    try:
+        text = dotenv(env)
+    except UserError:
+        assume(False)
+    names = " ".join(f'"${name}"' for name in env)
+    script = f"set -a\n{text}\nprintf '%s\\0' {names}"
+    printed = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout.decode()
+
+    assert dict(dotenv_values(stream=io.StringIO(text), interpolate=False)) == env
+    assert printed == ("\0".join([*env.values(), ""]) if env else "\0")
 
 
 @given(ENVIRONMENTS)

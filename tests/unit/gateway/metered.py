@@ -57,6 +57,7 @@ class Bench:
             self.telemetry,
             lambda at_us: f"req_{next(numbers)}",
             self.clock,
+            frozenset({"api_base", "provider_specific_header"}),
         )
 
     def records(self) -> list[SpoolRecord]:

@@ -50,6 +50,15 @@ class TestAForwardedRequest:
         assert answered.usages == [{"prompt_tokens": 3}]
         assert answered.response_bytes == len(ANSWER)
 
+    def test_but_what_steers_litellm_is_taken_from_its_body(self, tmp_path: Path) -> None:
+        inner = Inner(ANSWER)
+        steering = b'"api_base":"http://x", "provider\\u005fspecific_header":{"a":1}, "api_base":"http://y"'
+        body = b'{"model":"hello", ' + steering + b', "seed": 1.50, "metadata":{"api_base":"mine"}}'
+        bench = Bench(tmp_path, inner)
+        bench.call(body=body)
+        assert inner.body == b'{"model":"hello","seed":1.50,"metadata":{"api_base":"mine"}}'
+        assert bench.answered().entered.request_bytes == len(body)
+
     def test_no_key_and_no_steering_header_goes_on(self, tmp_path: Path) -> None:
         inner = Inner(ANSWER)
         withheld = [
@@ -57,6 +66,8 @@ class TestAForwardedRequest:
             (b"api-key", b"k"),
             (b"cookie", b"k"),
             (b"accept-encoding", b"br"),
+            (b"content-length", b"17"),
+            (b"content-type", b"application/x-www-form-urlencoded"),
             (b"x-litellm-call-id", b"mine"),
             (b"x-litellm-tags", b"a,b"),
             (b"llm_provider-x-request-id", b"mine"),

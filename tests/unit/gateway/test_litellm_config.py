@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from agentdyno.core.names import NAME
 from agentdyno.core.records import Provider, Route
 from agentdyno.gateway.litellm_config import litellm_config, model_group
+from agentdyno.gateway.warm_up import warm_up_provider
 
 SCRIPTED = Provider(
     name="scripted",
@@ -54,13 +56,17 @@ def test_without_an_address_litellm_knows_its_own() -> None:
     assert "api_base" not in entry["litellm_params"]
 
 
-def test_litellm_neither_retries_nor_keeps_content() -> None:
+def test_litellm_neither_retries_nor_lets_a_call_go_unreported() -> None:
     config = litellm_config([SCRIPTED], {})
     assert config["litellm_settings"]["num_retries"] == config["router_settings"]["num_retries"] == 0
     assert config["router_settings"]["disable_cooldowns"]
-    assert config["litellm_settings"]["turn_off_message_logging"]
     assert config["litellm_settings"]["global_disable_no_log_param"]
     assert config["general_settings"]["cancel_on_disconnect"]
+
+
+def test_no_provider_shares_its_routes_with_the_rehearsal() -> None:
+    assert NAME.fullmatch(SCRIPTED.name)
+    assert not NAME.fullmatch(warm_up_provider(1).name)
 
 
 def test_no_price_is_given() -> None:

@@ -57,3 +57,9 @@ def test_only_prose_is_wrapped() -> None:
 
 def test_cells_are_literal() -> None:
     assert lines(plain_table((NAME,), [("[/] [bold]x",)]))[-1] == "[/] [bold]x"
+
+
+def test_cells_cannot_steer_the_terminal() -> None:
+    text = "\x1b[31mred\x9b0m\u202eback\nline\udcff größer"
+
+    assert lines(plain_table((NAME,), [(text,)]))[-1] == r"\x1b[31mred\x9b0m\u202eback\nline\udcff größer"

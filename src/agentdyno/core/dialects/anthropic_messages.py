@@ -1,7 +1,8 @@
 """Anthropic's messages.
 
 A stream is complete when `message_stop` came. Its usage is split: `message_start` has the input, `message_delta` the
-final figures. Both objects are kept; where both name a figure the later one holds, since they are running totals.
+final figures. Both objects are kept; where both name a figure the later one holds, since they are running totals. What
+the start says of the output is none of the answer's figures, whatever follows it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from typing import Any
 import msgspec
 
 from agentdyno.core.dialects import reading
-from agentdyno.core.dialects.reading import count, decode, error_code, part, possible, text, usage_object
+from agentdyno.core.dialects.reading import (
+    count,
+    decode,
+    error_code,
+    identifier,
+    name,
+    part,
+    possible,
+    usage_object,
+)
 from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, RequestFacts, Tokens
 
 
@@ -109,15 +119,17 @@ def _kind_of(block: _Block | None) -> EventKind:
 
 def _read_start(answer: Answer, message: _Message | None) -> None:
     if message is not None:
-        answer.response_id, answer.model = text(message.id), text(message.model)
+        answer.response_id, answer.model = identifier(message.id), name(message.model)
         _keep_usage(answer, message.usage)
 
 
 def _read_end(answer: Answer, event: _Event) -> EventKind:
+    if not answer.usages:
+        answer.usages.append({})  # the first place is the start's, also where it said nothing
     _keep_usage(answer, event.usage)
     if event.delta is None or event.delta.stop_reason is None:
         return "usage"
-    answer.finish_reason = text(event.delta.stop_reason)
+    answer.finish_reason = name(event.delta.stop_reason)
     return "finish"
 
 
@@ -128,8 +140,8 @@ def _keep_usage(answer: Answer, value: Any) -> None:
 
 def _read_document(answer: Answer, body: bytes) -> None:
     document = decode(body, _document)
-    answer.response_id, answer.model = text(document.id), text(document.model)
-    answer.finish_reason, answer.error_code = text(document.stop_reason), error_code(document.error)
+    answer.response_id, answer.model = identifier(document.id), name(document.model)
+    answer.finish_reason, answer.error_code = name(document.stop_reason), error_code(document.error)
     answer.tool_calls = sum(block.type == "tool_use" for block in document.content or ())
     _keep_usage(answer, document.usage)
 
@@ -149,19 +161,19 @@ def document_reader() -> AnswerReader:
     return reading.DocumentReader(_read_document)
 
 
-def tokens(usages: Sequence[Mapping[str, Any]]) -> Tokens:
-    """Tokens of all usage objects together.
+def tokens(usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
+    """Tokens of all usage objects together, of which a stream's first is that of its start.
 
     The wire's input leaves out cache reads and writes, which are added here. Where it names none of them, the input is
     what it says and they are unknown.
     """
-
     uncached = output = read = write = reasoning = None
     for usage in usages:
         uncached = count(usage, "input_tokens", uncached)
-        output = count(usage, "output_tokens", output)
         read = count(usage, "cache_read_input_tokens", read)
         write = count(usage, "cache_creation_input_tokens", write)
+    for usage in usages[1:] if streamed else usages:
+        output = count(usage, "output_tokens", output)
         reasoning = count(part(usage, "output_tokens_details"), "thinking_tokens", reasoning)
     cached = (0 if read is None else read) + (0 if write is None else write)
     return possible(Tokens(None if uncached is None else uncached + cached, output, read, write, reasoning))

@@ -12,7 +12,17 @@ from typing import Any
 import msgspec
 
 from agentdyno.core.dialects import reading
-from agentdyno.core.dialects.reading import count, decode, error_code, part, possible, text, usage_object
+from agentdyno.core.dialects.reading import (
+    count,
+    decode,
+    error_code,
+    identifier,
+    name,
+    part,
+    possible,
+    text,
+    usage_object,
+)
 from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, RequestFacts, Tokens
 
 
@@ -84,9 +94,9 @@ class _ChatEvents:
             return "done"
         chunk = decode(data, _chunk)
         if answer.response_id is None:
-            answer.response_id = text(chunk.id)
+            answer.response_id = identifier(chunk.id)
         if answer.model is None:
-            answer.model = text(chunk.model)
+            answer.model = name(chunk.model)
         if chunk.error:
             answer.error_code = error_code(chunk.error)
             return "error"
@@ -107,7 +117,7 @@ class _ChatEvents:
                 if kind in ("other", "start"):
                     kind = found
             if choice.finish_reason is not None:
-                answer.finish_reason = answer.finish_reason or text(choice.finish_reason)
+                answer.finish_reason = answer.finish_reason or name(choice.finish_reason)
                 if kind in ("other", "start"):
                     kind = "finish"
         return kind
@@ -140,12 +150,12 @@ def _kind_of(delta: _Delta) -> EventKind:
 
 def _read_document(answer: Answer, body: bytes) -> None:
     document = decode(body, _document)
-    answer.response_id, answer.model = text(document.id), text(document.model)
+    answer.response_id, answer.model = identifier(document.id), name(document.model)
     answer.error_code = error_code(document.error)
     if usage := usage_object(document.usage):
         answer.usages.append(usage)
     for choice in document.choices or ():
-        answer.finish_reason = answer.finish_reason or text(choice.finish_reason)
+        answer.finish_reason = answer.finish_reason or name(choice.finish_reason)
         if choice.message is not None and choice.message.tool_calls:
             answer.tool_calls += len(choice.message.tool_calls)
 
@@ -165,7 +175,7 @@ def document_reader() -> AnswerReader:
     return reading.DocumentReader(_read_document)
 
 
-def tokens(usages: Sequence[Mapping[str, Any]]) -> Tokens:
+def tokens(usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
     """Tokens of the last usage object: its input includes what was cached, its output the reasoning."""
     if not usages:
         return Tokens()

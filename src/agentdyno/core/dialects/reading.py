@@ -6,6 +6,7 @@ cannot be read is a fact about the answer, and nothing that could hold a sentenc
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -15,14 +16,17 @@ import msgspec
 
 from agentdyno.core.dialects.sse import EventSplitter
 from agentdyno.core.dialects.wire import Answer, Event, EventKind, RequestFacts, Tokens
-from agentdyno.core.secrets import find_secrets
+from agentdyno.core.secrets import find_issued, find_secrets
 
 UNREADABLE = (ValueError, RecursionError)
 """What `decode` raises: not JSON, not UTF-8, not the expected shape, or nested beyond all sense."""
 _MAX_TEXT = 256
 _MAX_USAGE_BYTES = 16_384
 _MAX_USAGE_NESTING = 64
-_MAX_COUNT = 2**63 - 1
+_MAX_WORD = 64
+_SHORTEST_SECRET = 9  # our own prefix and one letter
+_MAX_COUNT = 2**53
+"""No figure of any answer. Up to there sums of rows are exact, in whole numbers and in floats."""
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 # A word, never a sentence: what stands in the place of an error code is kept only in this form.
 _CODE = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
@@ -48,8 +52,25 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 
 def text(value: Any) -> str | None:
-    """A short name or id of the wire; None for anything else."""
+    """A short text of the wire, to compare and not to keep; None for anything else."""
     return value if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT else None
+
+
+def name(value: Any) -> str | None:
+    """A model or a reason, in a form to be kept: without blanks or control characters, and nothing like a secret."""
+    found = _unbroken(value)
+    return found if found is None or len(found) < _SHORTEST_SECRET or not find_secrets(found) else None
+
+
+def identifier(value: Any) -> str | None:
+    """An id, in a form to be kept: as `name`, though it may be as random as a secret, if no issuer's prefix says so."""
+    found = _unbroken(value)
+    return found if found is None or len(found) < _SHORTEST_SECRET or not find_issued(found) else None
+
+
+def _unbroken(value: Any) -> str | None:
+    found = text(value)
+    return found if found is not None and " " not in found and found.isprintable() else None
 
 
 def count(usage: Mapping[str, Any], name: str, otherwise: int | None = None) -> int | None:
@@ -65,12 +86,39 @@ def part(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def usage_object(value: Any) -> dict[str, Any] | None:
-    """A usage object to be kept verbatim; None when it is none, or of a size that no usage has."""
+    """A usage object to be kept verbatim, less what may be prose; None when it is none, or of a size that none has.
+
+    Names and texts that are no word are left out, each with what it names.
+    """
     if not isinstance(value, dict) or not value:
         return None
     encoded = msgspec.json.encode(value)
     nesting = encoded.count(b"{") + encoded.count(b"[")
-    return value if len(encoded) <= _MAX_USAGE_BYTES and nesting <= _MAX_USAGE_NESTING else None
+    if len(encoded) > _MAX_USAGE_BYTES or nesting > _MAX_USAGE_NESTING:
+        return None
+    return {key: _without_prose(item) for key, item in value.items() if _is_word(key) and _may_be_kept(item)} or None
+
+
+def _without_prose(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_prose(item) for key, item in value.items() if _is_word(key) and _may_be_kept(item)}
+    if isinstance(value, list):
+        return [_without_prose(item) for item in value if _may_be_kept(item)]
+    return value
+
+
+def _may_be_kept(value: Any) -> bool:
+    return not isinstance(value, str) or _is_word(value)
+
+
+def _is_word(value: str) -> bool:
+    return len(value) <= _MAX_WORD and (not value or _is_name(value))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_name(value: str) -> bool:
+    """Whether `name` takes a text. The words of usage objects are always the same few."""
+    return name(value) is not None
 
 
 def error_code(error: Any) -> str | None:
@@ -90,10 +138,13 @@ def error_code(error: Any) -> str | None:
 def possible(tokens: Tokens) -> Tokens:
     """Tokens without the parts that cannot be true of their whole.
 
-    Input and output stay as they were reported. A part larger than its whole becomes unknown; so do cache reads and
-    writes that each fit but exceed the input together, for nothing tells which of them is wrong.
+    Input and output stay as they were reported, unless they are beyond all sense. A part larger than its whole becomes
+    unknown; so do cache reads and writes that each fit but exceed the input together, for nothing tells which of them
+    is wrong.
     """
     read, write, reasoning = tokens.cache_read, tokens.cache_write, tokens.reasoning
+    if tokens.input is not None and tokens.input > _MAX_COUNT:  # a sum of figures that each were possible
+        return possible(tokens._replace(input=None, cache_read=None, cache_write=None))
     if tokens.input is not None:
         read = None if read is not None and read > tokens.input else read
         write = None if write is not None and write > tokens.input else write
@@ -118,7 +169,7 @@ def read_request(body: bytes) -> RequestFacts:
         request = decode(body, _request_body)
     except UNREADABLE:
         return RequestFacts(None, False)
-    return RequestFacts(text(request.model), request.stream is True)
+    return RequestFacts(name(request.model), request.stream is True)
 
 
 class StreamReader:

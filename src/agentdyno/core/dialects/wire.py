@@ -51,7 +51,7 @@ class Answer:
     events: list[Event]
     """Of a stream, in order; empty when not streamed."""
     usages: list[dict[str, Any]]
-    """Usage objects, verbatim, in the order they came."""
+    """Usage objects in the order they came: verbatim, less texts that are no words."""
     response_id: str | None = None
     model: str | None = None
     finish_reason: str | None = None
@@ -91,8 +91,8 @@ class Dialect(Protocol):
         """A reader for an answer that is one JSON document, an error's included."""
         ...
 
-    def tokens(self, usages: Sequence[Mapping[str, Any]]) -> Tokens:
-        """Tokens from the usage objects of one answer, in the order they came."""
+    def tokens(self, usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
+        """Tokens from the usage objects of one answer, in the order its reader left them."""
         ...
 
     def error_body(self, code: str, message: str) -> dict[str, Any]:
