@@ -51,14 +51,14 @@ def configured_experiments() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def open_ledger(home: Home) -> Iterator[Ledger]:
-    """The ledger, with sessions closed whose time-to-live has ended: whoever looks next does it."""
+def open_ledger(home: Home, log: str = "sessions") -> Iterator[Ledger]:
+    """The ledger, with sessions closed whose time-to-live has ended: whoever looks next does it, and logs it."""
     from agentdyno.logs import configure_logging
     from agentdyno.sessions.closing import close_expired
     from agentdyno.store.ledger import Ledger
 
     ledger = Ledger.open(home.ledger)
-    configure_logging(home.log("sessions"))
+    configure_logging(home.log(log))
     try:
         close_expired(ledger, home, now_us)
         yield ledger

@@ -42,7 +42,7 @@ def up(
         if missed:
             typer.echo(_not_served(missed), err=True)
         typer.echo(f"the stand is up at {stand.state.gateway_url}; Ctrl-C or `dyno down` ends it", err=True)
-        with open_ledger(home) as ledger:
+        with open_ledger(home, log="stand") as ledger:
             stand.run(lambda: close_expired(ledger, home, now_us))
 
 

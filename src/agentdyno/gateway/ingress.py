@@ -2,7 +2,8 @@
 
 For each request: admit it by its key, record that it entered, let LiteLLM answer under a call id of ours and without
 the session's key, read the answer as it passes, and record the end before the last byte goes out, so that no client
-has an answer without a record. Bytes pass unchanged, unless a request's body holds what steers LiteLLM itself.
+has an answer without a record. Bytes pass unchanged, but for what in a request's body would steer
+LiteLLM itself, and for a stream's usage that the stand asked for and the harness did not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentdyno.core.dialects.reading import identifier
 from agentdyno.core.dialects.table import DIALECTS, surface_of
 from agentdyno.core.dialects.wire import AnswerReader
 from agentdyno.core.errors import SpoolFull
@@ -72,6 +74,8 @@ class Exchange:
     disconnected: bool = False
     forwarded: bool = False
     recorded: bool = False
+    hides_usage: bool = False
+    """The stand asked for a stream's usage, and the harness did not: it is not shown it."""
     rehearsal: bool = False
     """A call of the stand's own, to warm LiteLLM up: nobody's request."""
 
@@ -226,7 +230,7 @@ class IngressMeter:
             elif message["type"] == "http.response.start":
                 self._begin_answer(exchange, message)
             elif message["type"] == "http.response.body":
-                self._read_answer(exchange, message)
+                message = self._read_answer(exchange, message)
             await send(message)
 
         exchange.forwarded = True
@@ -259,18 +263,23 @@ class IngressMeter:
         is_stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
         exchange.reader = dialect.stream_reader() if is_stream else dialect.document_reader()
         found = next((headers[name] for name in _PROVIDER_REQUEST_ID_HEADERS if name in headers), None)
-        exchange.provider_request_id = None if found is None else found.decode("latin-1")[:200]
+        exchange.provider_request_id = None if found is None else identifier(found.decode("latin-1"))
 
-    def _read_answer(self, exchange: Exchange, message: Message) -> None:
+    def _read_answer(self, exchange: Exchange, message: Message) -> Message:
+        """Read what passes, and give what the harness is to get: all of it, but for a usage that it did not ask for."""
         if exchange.recorded or exchange.reader is None:
-            return
+            return message
         data: bytes = message.get("body", b"")
-        last = not message.get("more_body", False)
-        exchange.response_bytes += len(data)
+        events = exchange.reader.answer.events
+        seen = len(events)
         if data:
             exchange.reader.feed(data, exchange.offset_us())
-        if last or exchange.reader.answer.complete:
+        if exchange.hides_usage and len(events) > seen and all(event.kind == "usage" for event in events[seen:]):
+            message = {**message, "body": b""}  # LiteLLM sends each event by itself
+        exchange.response_bytes += len(message.get("body", b""))
+        if not message.get("more_body", False) or exchange.reader.answer.complete:
             self._record(exchange)
+        return message
 
     def _record(self, exchange: Exchange) -> None:
         exchange.recorded = True

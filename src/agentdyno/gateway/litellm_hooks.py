@@ -14,7 +14,7 @@ from litellm.proxy._types import ProxyException, UserAPIKeyAuth
 from litellm.proxy.auth.auth_utils import _BANNED_REQUEST_BODY_PARAMS
 from litellm.types.utils import all_litellm_params
 
-from agentdyno.core.dialects.reading import error_code
+from agentdyno.core.dialects.reading import error_code, identifier, name, usage_object
 from agentdyno.core.exchange import Routed
 from agentdyno.core.ids import session_tags
 from agentdyno.gateway.ingress import CURRENT, Exchange
@@ -52,6 +52,7 @@ WITHHELD_FROM_BODIES = (_STEERING_PARAMETERS | frozenset(_BANNED_REQUEST_BODY_PA
 """By these a client would steer LiteLLM rather than the model: what LiteLLM keeps for itself, refuses, and forgot."""
 # LiteLLM makes some of them out of the query and the headers.
 _WITHHELD_FROM_CALLS = _STEERING_PARAMETERS - _PROXY_PARAMETERS
+_STRIPS_USAGE = "_litellm_strip_stream_usage"
 _REQUEST_ID_HEADERS = ("llm_provider-request-id", "llm_provider-x-request-id", "request-id", "x-request-id")
 
 
@@ -79,16 +80,18 @@ def request_tags(exchange: Exchange) -> list[str]:
     )
 
 
-def _ask_for_usage(data: dict[str, Any]) -> None:
-    """Have the provider report a stream's usage even where the harness did not ask; the harness is not shown it then.
+def _ask_for_usage(data: dict[str, Any]) -> bool:
+    """Have the provider report a stream's usage even where the harness did not ask; whether it did not.
 
-    LiteLLM does so by itself for models it knows, before it knows which of our routes is meant.
+    LiteLLM would do so by itself for models it knows, and strip the usage before the ingress could read it.
     """
     options = data.get("stream_options")
-    if isinstance(options, dict) and options.get("include_usage") is True:
-        return
+    asked = isinstance(options, dict) and options.get("include_usage") is True
+    if asked and not data.get(_STRIPS_USAGE):
+        return False
     data["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-    data["_litellm_strip_stream_usage"] = True
+    data[_STRIPS_USAGE] = False
+    return True
 
 
 class PriceTable(NamedTuple):
@@ -123,14 +126,14 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
         exchange = CURRENT.get()
         if exchange is None:
             return data
-        for name in _WITHHELD_FROM_CALLS.intersection(data):
-            del data[name]
+        for parameter in _WITHHELD_FROM_CALLS.intersection(data):
+            del data[parameter]
         if exchange.surface == "openai_chat" and data.get("stream") is True:
-            _ask_for_usage(data)
+            exchange.hides_usage = _ask_for_usage(data)
         data["model"] = model_group(exchange.scope.provider, exchange.scope.model, exchange.surface)
-        for name in ("metadata", "litellm_metadata"):
-            if isinstance(data.get(name), dict) and "user_api_key_hash" in data[name]:
-                data[name]["tags"] = request_tags(exchange)
+        for place in ("metadata", "litellm_metadata"):
+            if isinstance(data.get(place), dict) and "user_api_key_hash" in data[place]:
+                data[place]["tags"] = request_tags(exchange)
         return data
 
     async def async_log_success_event(
@@ -167,13 +170,13 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
             request_key=exchange.entered.request_key if exchange is not None else str(call_id),
             at_us=self._clock_us(),
             status=status,
-            litellm_call_id=call_id,
+            litellm_call_id=identifier(call_id),
             litellm_provider=report.get("custom_llm_provider"),
-            model=report.get("model"),
+            model=name(report.get("model")),
             api_base=str(report.get("api_base") or "").partition("?")[0] or None,  # some providers take keys behind it
-            response_id=report.get("id") if status == "success" else None,  # of a failure it is LiteLLM's own
-            provider_request_id=next((str(headers[name]) for name in _REQUEST_ID_HEADERS if headers.get(name)), None),
-            usage=dict(usage) if usage else None,
+            response_id=identifier(report.get("id")) if status == "success" else None,  # of a failure LiteLLM's own
+            provider_request_id=identifier(next((headers[n] for n in _REQUEST_ID_HEADERS if headers.get(n)), None)),
+            usage=usage_object(usage),
             # A provider may put a sentence there, and quote in it what it was told.
             error_code=error_code({"code": error["error_code"]}) if error.get("error_code") else None,
             error_class=error.get("error_class") or None,
