@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import gateways
 import psutil
-from load import Target, ask_block
+from load import GaveNoAnswer, Target, ask_block
 from ratios import Pair, print_head, print_row
 
 STARTS = 5
@@ -70,12 +70,15 @@ async def _warm_up(target: Target) -> None:
 
 
 async def _one_round(gateway: gateways.Gateway) -> Round:
-    """One block of each kind."""
-    before_s = _cpu_s(gateway)
-    busy = await ask_block(gateway.target, REQUESTS_AT_8, connections=8)
-    cpu_s = _cpu_s(gateway) - before_s
-    alone = await ask_block(gateway.target, REQUESTS_AT_1)
-    streams = await ask_block(gateway.target, STREAMS, streamed=True)
+    """One block of each kind. Raises GaveNoAnswer, with the gateway's name."""
+    try:
+        before_s = _cpu_s(gateway)
+        busy = await ask_block(gateway.target, REQUESTS_AT_8, connections=8)
+        cpu_s = _cpu_s(gateway) - before_s
+        alone = await ask_block(gateway.target, REQUESTS_AT_1)
+        streams = await ask_block(gateway.target, STREAMS, streamed=True)
+    except GaveNoAnswer as error:
+        raise GaveNoAnswer(f"{psutil.Process(gateway.pid).name()} gave no answer: {error}") from error
     return Round(
         busy.requests_per_s,
         statistics.median(timing.end_ms for timing in alone.timings),
@@ -101,14 +104,28 @@ def _pairs(starts: list[Start], name: str) -> list[list[Pair]]:
     ]
 
 
+def measure(wanted: int, rounds: int) -> tuple[list[Start], list[str]]:
+    """As many starts as wanted, and why others were given up: a gateway may die under load, and it is said which."""
+    starts: list[Start] = []
+    given_up: list[str] = []
+    while len(starts) < wanted and len(given_up) < wanted:
+        try:
+            starts.append(measure_start(rounds))
+        except GaveNoAnswer as error:
+            given_up.append(str(error))
+    return starts, given_up
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=STARTS, help="how often both gateways are started anew")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds in each start")
     arguments = parser.parse_args()
-    starts = [measure_start(arguments.rounds) for _ in range(arguments.starts)]
-    print(f"{arguments.starts} starts of {arguments.rounds} rounds, {psutil.cpu_count()} cores")
+    starts, given_up = measure(arguments.starts, arguments.rounds)
+    print(f"{len(starts)} starts of {arguments.rounds} rounds, {psutil.cpu_count()} cores")
+    for what in given_up:
+        print(f"one more was given up: {what}")
     print_head("bare LiteLLM")
     print_row("requests/s at 8 connections", _pairs(starts, "requests_per_s"), at_least=1.05)
     print_row("p50 at 1 connection, ms", _pairs(starts, "p50_ms"), at_most=1.0)

@@ -47,6 +47,10 @@ class _Seen(NamedTuple):
     end_ns: int
 
 
+class GaveNoAnswer(Exception):
+    """A gateway died under load, or answered with something else than 200."""
+
+
 class _Connection(asyncio.Protocol):
     """One kept-alive connection with one request at a time."""
 
@@ -57,15 +61,18 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     async def ask(self, request: bytes) -> Timing:
-        """Send a request and wait for the whole answer. Raises RuntimeError unless it is a 200."""
+        """Send a request and wait for the whole answer. Raises GaveNoAnswer unless it is a 200."""
         self._received = bytearray()
         self._first_token_ns = None
         self._answered: asyncio.Future[_Seen] = asyncio.get_running_loop().create_future()
         started_ns = time.perf_counter_ns()
         self._transport.write(request)
-        seen = await self._answered
+        try:
+            seen = await self._answered
+        except ConnectionError as error:
+            raise GaveNoAnswer(str(error)) from error
         if not self._received.startswith(b"HTTP/1.1 200") or seen.first_token_ns is None:
-            raise RuntimeError(f"not an answer: {bytes(self._received[:500])!r}")
+            raise GaveNoAnswer(f"{bytes(self._received[:200])!r}")
         return Timing((seen.first_token_ns - started_ns) / 1e6, (seen.end_ns - started_ns) / 1e6)
 
     def data_received(self, data: bytes) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -26,6 +27,7 @@ from starlette.types import ASGIApp
 from agentdyno.core.errors import SpoolFull
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.gateway.admission import Admission
+from agentdyno.gateway.garbage import collected_between_events
 from agentdyno.gateway.ingress import IngressMeter
 from agentdyno.gateway.telemetry import Telemetry
 from agentdyno.gateway.warm_up import warm_up
@@ -213,14 +215,17 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
     loop.add_reader(sys.stdin.fileno(), _when_ended(sys.stdin.fileno(), loop, stop))
     writing = asyncio.create_task(_write_backlog(spool))
     try:
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await _started(server, serving)
-        _stop_counting_deployments()
-        await warm_up(app, warm_up_listener)
-        meter.ready = True
-        await serving
-        await _flush_litellm()
-        return await _write_last(spool)
+        with collected_between_events(loop):
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            await _started(server, serving)
+            _stop_counting_deployments()
+            await warm_up(app, warm_up_listener)
+            gc.collect()
+            gc.freeze()  # what a start leaves behind stays, and need not be looked through again
+            meter.ready = True
+            await serving
+            await _flush_litellm()
+            return await _write_last(spool)
     finally:
         writing.cancel()
         spool.close()
