@@ -40,7 +40,8 @@ def demo(
     import os
     import signal
 
-    from agentdyno.cli.edges import current_folder, now_us
+    from agentdyno.cli.edges import current_folder
+    from agentdyno.clock import now_us
     from agentdyno.runner.demo import run_demo
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)

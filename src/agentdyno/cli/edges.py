@@ -7,17 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentdyno.clock import now_us
+
 if TYPE_CHECKING:
     from agentdyno.sessions.opening import Context
     from agentdyno.stand.home import Home
     from agentdyno.store.ledger import Ledger
-
-
-def now_us() -> int:
-    """UTC wall clock in microseconds."""
-    import time
-
-    return time.time_ns() // 1000
 
 
 def current_folder() -> Path:

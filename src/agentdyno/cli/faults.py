@@ -6,8 +6,15 @@ import errno
 import os
 import sys
 import traceback
+from pathlib import Path
 
 from agentdyno.core.secrets import redact
+
+
+def _give_up_output() -> None:
+    """Let what still waits to be printed go nowhere: the interpreter would try once more at its end, and complain."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
 
 
 def report_fault(error: Exception) -> int:
@@ -15,6 +22,7 @@ def report_fault(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = error.filename or "the output"
         sys.stderr.write(f"{where} cannot be written: {error.strerror}; make room, or write elsewhere\n")
+        _give_up_output()
         return 1
     text = "".join(traceback.format_exception(error)) if os.environ.get("DYNO_DEBUG") else ""
     sys.stderr.write(redact(f"{text}internal error: {type(error).__name__}: {error}"))

@@ -13,11 +13,11 @@ from agentdyno.cli.edges import (
     configured_experiments,
     current_folder,
     current_home,
-    now_us,
     open_ledger,
     session_context,
 )
 from agentdyno.cli.printing import Json, passing_line, print_json, print_page, require_output
+from agentdyno.clock import now_us
 
 if TYPE_CHECKING:
     from agentdyno.core.records import Session

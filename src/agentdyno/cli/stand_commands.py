@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from agentdyno.cli.edges import current_folder, current_home, now_us, open_ledger
+from agentdyno.cli.edges import current_folder, current_home, open_ledger
 from agentdyno.cli.printing import Json, passing_line, print_json, print_page
+from agentdyno.clock import now_us
 
 
 def up(

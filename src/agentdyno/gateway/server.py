@@ -24,6 +24,7 @@ from typing import NamedTuple
 import uvicorn
 from starlette.types import ASGIApp
 
+from agentdyno.clock import now_us
 from agentdyno.core.errors import SpoolFull
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.gateway.admission import Admission
@@ -56,11 +57,6 @@ class GatewaySettings(NamedTuple):
     litellm_config: Path
     unpriced: frozenset[str]
     """Providers whose prices LiteLLM's table does not tell."""
-
-
-def now_us() -> int:
-    """UTC wall clock in microseconds."""
-    return time.time_ns() // 1000
 
 
 class _Server(uvicorn.Server):

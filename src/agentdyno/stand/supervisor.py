@@ -9,7 +9,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from secrets import token_bytes
@@ -20,6 +19,7 @@ import psutil
 import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
+from agentdyno.clock import now_us
 from agentdyno.collectors.spool import SpoolCollector
 from agentdyno.core.config import Config, entity_digest, secrets_of
 from agentdyno.core.errors import GatewayFault, LedgerUnavailable, UserError
@@ -36,11 +36,6 @@ log = logging.getLogger(__name__)
 _PROVIDER_TIMEOUT_S = 60
 _GATEWAY_TIMEOUT_S = 120
 _COLLECT_EVERY_S = 0.25
-
-
-def now_us() -> int:
-    """UTC wall clock in microseconds."""
-    return time.time_ns() // 1000
 
 
 def _listen(host: str, port: int) -> socket.socket:
