@@ -21,7 +21,7 @@ def env_file_at(path: Path) -> Iterator[Callable[[str], None]]:
     That it can be written is found out on entering, before there is a key. Raises UserError where something else lies,
     a symbolic link included. When anything goes wrong while this lasts, what was written goes again.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.parent / f".{path.name}.{os.getpid()}"
     with _fault_of(path):
         _require_replaceable(path)
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

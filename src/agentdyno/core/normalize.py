@@ -153,9 +153,11 @@ def _measured(entered: Entered, answered: Answered | None, routed: Routed | None
         tokens = litellm_tokens(routed.usage)
         if entered.surface == "anthropic_messages":
             tokens = _without_filled_zeros(tokens)
-        if _was_counted(tokens):
+        if _was_counted(tokens) and tokens.input != 0:
             whole = answered is not None and answered.complete
             told = not entered.streamed or (whole and _is_detailed(routed.usage))
+            if not _is_detailed(routed.usage):
+                tokens = tokens._replace(reasoning=None)  # of a text that went by nobody can tell
             return Measured(tokens, "proxy" if told else "estimated")
     return _UNCOUNTED
 

@@ -52,6 +52,7 @@ WRONG = [
     (START, "harness profile openai-client has no headless command; name one: `… -- COMMAND`"),
     ((*CREATE, "--env-file", "dyno.yaml/env"), "dyno.yaml/env cannot be written: Not a directory; name another file"),
     ((*CREATE, "--env-file", "/dev/null"), "/dev/null is no regular file; name another file"),
+    ((*CREATE, "--env-file", "."), ". is no regular file; name another file"),
     (
         (*CREATE, "--env-file", "dyno.yaml"),
         "dyno.yaml is there already, and is no env file of a session; name another file",

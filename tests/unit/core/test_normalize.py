@@ -409,3 +409,17 @@ def test_a_report_alone_is_no_request() -> None:
 def test_the_digest_tells_evidence_apart() -> None:
     rows = [row(None), row(ANSWERED), row(ANSWERED, routed()), row(answered(tool_calls=1))]
     assert len({made.record_digest for made in rows}) == 4
+
+
+def test_litellms_own_count_of_a_text_knows_no_prompt_of_0_tokens_and_no_reasoning() -> None:
+    stream = answered(entered=STREAMED, events=[("content", 900, 10), ("done", 990, 6)])
+    own_count = {"prompt_tokens": 8, "completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 0}}
+    counted = row(stream, routed(usage=own_count))
+    assert (counted.input_tokens, counted.output_tokens, counted.reasoning_tokens) == (8, 3, None)
+    assert counted.usage_source == "estimated"
+    without_prompt = row(stream, routed(usage={**own_count, "prompt_tokens": 0}))
+    assert (without_prompt.input_tokens, without_prompt.output_tokens, without_prompt.usage_source) == (
+        None,
+        None,
+        None,
+    )
