@@ -25,8 +25,7 @@ def collected_between_events(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     if sys.version_info >= (3, 12):
         yield
         return
-    gc.disable()
-    timer = loop.call_later(_EVERY_S, lambda: None)
+    timer: asyncio.Handle
     next_full_s = loop.time() + _FULL_EVERY_S
 
     def collect() -> None:
@@ -41,8 +40,9 @@ def collected_between_events(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
             gc.collect(0)
         timer = loop.call_later(_EVERY_S, collect)
 
+    gc.disable()
+    timer = loop.call_soon(collect)
     try:
-        collect()
         yield
     finally:
         timer.cancel()
