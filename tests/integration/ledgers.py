@@ -11,8 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentdyno.core.ids import digest
-from agentdyno.core.jsonable import to_jsonable
+from agentdyno.core.jsonable import content_digest
 from agentdyno.core.records import Session, TaskCard
 from agentdyno.store.ledger import Ledger
 
@@ -49,7 +48,7 @@ def session_row(session_id: str = "ses_1", **fields: object) -> Session:
         "provider": "scripted",
         "model": "m",
         "variant_fingerprint": "sha256:0",
-        "task_card_digest": digest(to_jsonable(TASK_CARD)),
+        "task_card_digest": content_digest(TASK_CARD),
         "created_at_us": 1_000,
         "expires_at_us": 9_000,
     }

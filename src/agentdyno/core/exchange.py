@@ -37,6 +37,8 @@ class Entered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
     surface: str | None = None
     model: str | None = None
     streamed: bool = False
+    purpose: str = "work"
+    """What the request is for: the harness's work, or a kind of side call."""
     identity: Identity | None = None
 
 

@@ -15,6 +15,8 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BYTES = 10
 # "sk-" because LiteLLM hashes only such tokens in its own records; anything else it keeps raw.
 SESSION_KEY_PREFIX = "sk-dyno-"
+KEY_PATH_PREFIX = "/key/"
+"""What stands before a session key in the path of a base URL, for harnesses that can carry it nowhere else."""
 
 
 def canonical_json(value: Any) -> str:

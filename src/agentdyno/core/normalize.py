@@ -76,6 +76,7 @@ def normalize(evidence: Evidence, gateway_id: str) -> Request:
         key_hash=identity.key_hash if identity is not None else None,
         key_alias=identity.key_alias if identity is not None else None,
         surface=entered.surface,
+        purpose=entered.purpose,
         path=entered.path,
         streamed=entered.streamed,
         model_requested=entered.model,

@@ -14,8 +14,10 @@ from typing import Annotated, Literal
 
 from agentdyno.core.fields import Field
 
-Surface = Literal["openai_chat", "anthropic_messages"]
+Surface = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
 """A wire protocol that a harness speaks to the gateway."""
+Purpose = Literal["work", "title", "summary", "probe", "small_model", "token_count", "model_list"]
+"""What a request is for. All but `work` are side calls; the last two are no inference."""
 ManagedBy = Literal["local", "scripted"]
 """A provider that the stand starts itself."""
 Outcome = Literal["completed", "aborted", "invalid"]
@@ -65,6 +67,18 @@ class Provider:
 
 
 @dataclass(frozen=True)
+class SideCall:
+    """How one kind of a harness's side calls is told from its work: all that is given must hold of the request."""
+
+    purpose: Annotated[Literal["title", "summary", "probe"], Field("what such a request is for")]
+    offers_tools: Annotated[bool | None, Field("whether it offers the model any tool")] = None
+    small_model: Annotated[bool | None, Field("whether it asks for the variant's small model")] = None
+    at_most_output_tokens: Annotated[
+        int | None, Field("it limits its answer to so many tokens, or to fewer", unit="tokens")
+    ] = None
+
+
+@dataclass(frozen=True)
 class HarnessProfile:
     """How a harness is pointed at the gateway, and how it is launched headless. Templates use `${name}`."""
 
@@ -72,6 +86,9 @@ class HarnessProfile:
     surface: Annotated[Surface, Field("the wire protocol that the harness speaks")]
     env: Annotated[Mapping[str, str], Field("environment variables, templates")]
     description: Annotated[str, Field("one line for people")] = ""
+    network_guards: Annotated[
+        Mapping[str, str], Field("further variables, templates: they end what it does on the network beside its model")
+    ] = field(default_factory=dict)
     files: Annotated[Mapping[str, str], Field("configuration files to render below ${files_dir}: path to template")] = (
         field(default_factory=dict)
     )
@@ -80,6 +97,10 @@ class HarnessProfile:
     settings: Annotated[Mapping[str, str], Field("names and defaults of settings that a variant may change")] = field(
         default_factory=dict
     )
+    side_calls: Annotated[tuple[SideCall, ...], Field("how its side calls are known; the first that fits says it")] = ()
+    install: Annotated[str, Field("command that installs it, for people")] = ""
+    scripted_model: Annotated[str, Field("script that takes it through `dyno harness check`")] = "write-file"
+    deferred: Annotated[str | None, Field("why it cannot be verified; none when it can")] = None
     limits: Annotated[tuple[str, ...], Field("known limits, each with its source")] = ()
 
 
@@ -92,6 +113,9 @@ class Variant:
     model: Annotated[str, Field("model, one of the provider's; also the name that the harness asks for")]
     harness_profile: Annotated[str, Field("harness profile", ref="harness_profile.name")]
     description: Annotated[str, Field("one line for people")] = ""
+    small_model: Annotated[
+        str | None, Field("model for the harness's side calls, one of the provider's; `model` when absent")
+    ] = None
     settings: Annotated[Mapping[str, str], Field("values for the settings that the harness profile declares")] = field(
         default_factory=dict
     )
@@ -150,6 +174,10 @@ class Session:
     created_at_us: Annotated[int, Field("when the row was created", unit="us")]
     expires_at_us: Annotated[int, Field("when its time-to-live ends", unit="us")]
     experiment: Annotated[str | None, Field("experiment's name", index=True)] = None
+    small_model: Annotated[str | None, Field("model that the harness may ask for in side calls")] = None
+    harness_profile_digest: Annotated[
+        str | None, Field("digest of the harness profile", ref="harness_profile.digest")
+    ] = None
     label: Annotated[str | None, Field("a person's own name for it")] = None
     launched_at_us: Annotated[
         int | None, Field("when the harness was launched, or its first request came", unit="us")
@@ -201,6 +229,7 @@ class Request:
     key_hash: Annotated[str | None, Field("credential")]
     key_alias: Annotated[str | None, Field("credential's alias")]
     surface: Annotated[str | None, Field("wire protocol; none for a path that is not inference")]
+    purpose: Annotated[Purpose, Field("what it was for: the harness's work, or a side call")]
     path: Annotated[str, Field("path of the HTTP request")]
     streamed: Annotated[bool, Field("whether the harness asked for a stream")]
     model_requested: Annotated[str | None, Field("model that the harness named")]

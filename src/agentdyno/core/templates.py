@@ -13,9 +13,11 @@ from collections.abc import Iterable, Mapping
 from agentdyno.core.errors import UserError
 from agentdyno.core.names import suggestion
 
-STAND_NAMES = frozenset({"gateway_url", "session_key", "model", "session_id", "files_dir", "workspace"})
+SECRET_NAMES = frozenset({"session_key", "gateway_url_with_key"})
+"""What holds the session's key."""
+STAND_NAMES = SECRET_NAMES | {"gateway_url", "model", "small_model", "session_id", "files_dir", "workspace"}
 """What the stand fills in, in every template."""
-COMMAND_NAMES = STAND_NAMES - {"session_key"} | {"prompt"}
+COMMAND_NAMES = STAND_NAMES - SECRET_NAMES | {"prompt"}
 """What it fills in in commands: not the key, for everyone on the machine can read the process list."""
 
 _PLACEHOLDER = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<broken>\{))")

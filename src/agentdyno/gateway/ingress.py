@@ -20,7 +20,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentdyno.core.dialects.reading import identifier
-from agentdyno.core.dialects.table import DIALECTS, surface_of
+from agentdyno.core.dialects.table import DIALECTS, call_of
 from agentdyno.core.dialects.wire import AnswerReader
 from agentdyno.core.errors import SpoolFull
 from agentdyno.core.exchange import Answered, Entered, Identity
@@ -140,7 +140,8 @@ class IngressMeter:
     async def _meter(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns, at_us = time.monotonic_ns(), self._clock_us()
         method, path = scope["method"], scope["path"]
-        surface = surface_of(method, path)
+        call = call_of(method, path)
+        surface = call.surface if call is not None and call.surface in DIALECTS else None
         # A path of the client's own making may hold anything.
         path = path if surface is not None else redact(path)[:_MAX_WORD]
         entered = Entered(request_key=self._new_key(at_us), at_us=at_us, path=path, request_bytes=0, surface=surface)

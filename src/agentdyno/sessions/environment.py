@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentdyno.core.errors import UserError
+from agentdyno.core.ids import KEY_PATH_PREFIX
 from agentdyno.core.records import HarnessProfile, Variant
 from agentdyno.core.templates import render_command, render_values
 
@@ -28,6 +29,7 @@ def template_values(
         **variant.settings,
         "gateway_url": gateway_url,
         "model": variant.model,
+        "small_model": variant.model if variant.small_model is None else variant.small_model,
         "session_id": session_id,
         "files_dir": str(files_dir),
         "workspace": str(workspace),
@@ -38,11 +40,15 @@ def render_environment(
     variant: Variant, profile: HarnessProfile, values: dict[str, str], session_key: str, files_dir: Path
 ) -> Rendered:
     """The variables and files of one session. A file's path must stay below `files_dir` (UserError)."""
-    with_key = {**values, "session_key": session_key}
+    with_key = {
+        **values,
+        "session_key": session_key,
+        "gateway_url_with_key": f"{values['gateway_url']}{KEY_PATH_PREFIX}{session_key}",
+    }
     files = {}
     for name, text in render_values(profile.files, with_key).items():
         files[below(files_dir, name)] = text
-    return Rendered(render_values({**profile.env, **variant.env}, with_key), files)
+    return Rendered(render_values({**profile.network_guards, **profile.env, **variant.env}, with_key), files)
 
 
 def below(folder: Path, name: str) -> Path:

@@ -200,6 +200,8 @@ def _new_session(context: Context, wanted: Wanted, choice: _Choice) -> Session:
         created_at_us=now_us,
         expires_at_us=now_us + time_to_live_us,
         experiment=wanted.experiment,
+        small_model=choice.variant.small_model,
+        harness_profile_digest=entity_digest(choice.profile),
         label=wanted.label,
     )
 

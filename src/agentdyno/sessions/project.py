@@ -36,7 +36,15 @@ def load_project(project: Path) -> Config:
     """The configuration of a project's folder. Raises ConfigFaults; UserError for a file that cannot be read."""
     settings = project / SETTINGS_FILE
     entities = [path for path in (project / CONFIGS_FOLDER).rglob("*") if path.suffix in _YAML_SUFFIXES]
-    return load({path.relative_to(project).as_posix(): _text_of(path) for path in (settings, *sorted(entities))})
+    files = {path.relative_to(project).as_posix(): _text_of(path) for path in (settings, *sorted(entities))}
+    return load(files, built_in_profiles())
+
+
+def built_in_profiles() -> dict[str, str]:
+    """The texts of the harness profiles that come with agentdyno, by the path that each would have in a project."""
+    folder = resources.files("agentdyno") / "harness_profiles"
+    texts = {item.name: item.read_text("utf-8") for item in folder.iterdir() if item.name.endswith(_YAML_SUFFIXES)}
+    return {f"{CONFIGS_FOLDER}/harness_profiles/{name}": texts[name] for name in sorted(texts)}
 
 
 def home_of(start: Path, environ: Mapping[str, str]) -> Path:

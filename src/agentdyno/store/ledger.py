@@ -15,8 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from agentdyno.core.errors import LedgerUnavailable
-from agentdyno.core.ids import digest
-from agentdyno.core.jsonable import to_jsonable
+from agentdyno.core.jsonable import content_digest
 from agentdyno.core.lifecycle import MovedMeanwhile, OutOfOrder, require_next
 from agentdyno.core.records import (
     CONFIGURED,
@@ -52,6 +51,9 @@ class CredentialScope(NamedTuple):
     provider: str
     model: str
     ended_at_us: int | None
+    small_model: str | None = None
+    side_calls: str | None = None
+    """The harness profile's rules for side calls, as JSON."""
 
 
 class Absorbed(NamedTuple):
@@ -126,7 +128,7 @@ class Ledger:
             for entity in entities:
                 record: type = type(entity)
                 columns = ("digest", *column_names(record))
-                values = (digest(to_jsonable(entity)), *flattener(record)(entity))
+                values = (content_digest(entity), *flattener(record)(entity))
                 connection.exec_driver_sql(_insert_or_ignore(names[record], columns), values)
 
     # ── sessions and credentials ─────────────────────────────────────────────────────────────────────────────────────
@@ -353,8 +355,10 @@ def _upsert_request(*, rebuild: bool) -> str:
 
 _CREDENTIAL_SCOPE = """
 SELECT c.key_hash, c.alias, c.expires_at_us, c.revoked_at_us, s.session_id, s.experiment, s.variant, s.task_card,
-       s.provider, s.model, s.ended_at_us
-FROM credential c JOIN session s ON s.session_id = c.session_id
+       s.provider, s.model, s.ended_at_us, s.small_model, p.side_calls
+FROM credential c
+JOIN session s ON s.session_id = c.session_id
+LEFT JOIN harness_profile p ON p.digest = s.harness_profile_digest
 WHERE c.key_hash = ?
 """
 

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from agentdyno.core.errors import LedgerNewer
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. Kept here so that opening a ledger that is up to date need not load Alembic."""
 
 

@@ -252,7 +252,7 @@ def test_a_ledger_that_is_newer_than_the_code(tmp_path: Path) -> None:
         done = project.run(*command)
         assert done.returncode == 2
         assert done.stderr == (
-            "the ledger is at schema 9999, newer than this agentdyno knows (up to 0001); upgrade agentdyno, or point "
+            "the ledger is at schema 9999, newer than this agentdyno knows (up to 0002); upgrade agentdyno, or point "
             "DYNO_HOME at another folder\n"
         )
 

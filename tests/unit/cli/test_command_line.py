@@ -135,7 +135,7 @@ TABLE_KEYS = ["experiment", "variants", "open_sessions", "invalid_sessions", "di
         (
             ("config", "show", "variant", "scripted-llm"),
             [
-                *("name", "provider", "model", "harness_profile", "description", "settings", "env"),
+                *("name", "provider", "model", "harness_profile", "description", "small_model", "settings", "env"),
                 *("digest", "fingerprint", "missing_secrets"),
             ],
         ),

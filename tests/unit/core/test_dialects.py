@@ -14,7 +14,7 @@ from tests.unit.core.messages_corpus import MESSAGES, messages_end, messages_eve
 from tests.unit.core.recorded import WORD, Recorded
 
 from agentdyno.core.dialects import anthropic_messages, openai_chat
-from agentdyno.core.dialects.table import DIALECTS, surface_of
+from agentdyno.core.dialects.table import DIALECTS, Call, call_of
 from agentdyno.core.dialects.wire import Answer, AnswerReader, RequestFacts, Tokens
 from agentdyno.core.records import Surface
 
@@ -259,18 +259,24 @@ def test_facts_of_a_request(surface: Surface, body: bytes, facts: RequestFacts) 
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "surface"),
+    ("method", "path", "call"),
     [
-        ("POST", "/v1/chat/completions", "openai_chat"),
-        ("POST", "/chat/completions", "openai_chat"),
-        ("POST", "/v1/messages", "anthropic_messages"),
+        ("POST", "/v1/chat/completions", Call("openai_chat")),
+        ("POST", "/chat/completions", Call("openai_chat")),
+        ("POST", "/v1/responses", Call("openai_responses")),
+        ("POST", "/v1/messages", Call("anthropic_messages")),
+        ("POST", "/v1/messages/count_tokens", Call("anthropic_messages", counts_tokens=True)),
+        ("POST", "/v1beta/models/m-1:generateContent", Call("gemini", model="m-1", streamed=False)),
+        ("POST", "/v1beta/models/m-1:streamGenerateContent", Call("gemini", model="m-1", streamed=True)),
+        ("POST", "/v1beta/models/m-1:countTokens", Call("gemini", model="m-1", streamed=False, counts_tokens=True)),
+        ("POST", "/v1beta/models/m-1:embedContent", None),
+        ("POST", "/v1beta/models/two words:generateContent", Call("gemini", model=None, streamed=False)),
         ("GET", "/v1/messages", None),
-        ("POST", "/v1/messages/count_tokens", None),
         ("POST", "/v1/embeddings", None),
     ],
 )
-def test_surface_of_a_path(method: str, path: str, surface: Surface | None) -> None:
-    assert surface_of(method, path) == surface
+def test_what_a_path_asks_for(method: str, path: str, call: Call | None) -> None:
+    assert call_of(method, path) == call
 
 
 @pytest.mark.parametrize("surface", SURFACES)

@@ -72,7 +72,7 @@ def test_files_are_rendered_by_path() -> None:
 
 
 def test_the_key_is_no_name_of_commands() -> None:
-    assert sorted(STAND_NAMES ^ COMMAND_NAMES) == ["prompt", "session_key"]
+    assert sorted(STAND_NAMES ^ COMMAND_NAMES) == ["gateway_url_with_key", "prompt", "session_key"]
     assert "prompt" in COMMAND_NAMES
 
 

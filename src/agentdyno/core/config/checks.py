@@ -93,16 +93,22 @@ def harness_profile_faults(entity: Entity, _: Registry) -> Iterator[Fault]:
         yield from _template_faults(entity, ("files", path), STAND_NAMES, settings)
     for position in sound.keys("command"):
         yield from _template_faults(entity, ("command", position), COMMAND_NAMES, settings)
+    for position in sound.keys("side_calls"):
+        conditions = ("offers_tools", "small_model", "at_most_output_tokens")
+        if all(sound.get("side_calls", position, name) is None for name in conditions):
+            yield entity.fault(("side_calls", position), f"fits every request; expected one of {', '.join(conditions)}")
 
 
 def variant_faults(entity: Entity, registry: Registry) -> Iterator[Fault]:
     """A model that the provider lacks, a surface that it does not serve, settings that the profile lacks."""
     sound = entity.sound
     provider, profile = _referred(entity, "provider", registry), _referred(entity, "harness_profile", registry)
-    model, models = sound.get("model"), provider.get("models")
-    if model is not None and models is not None and model not in models:
-        what = f'"{model}" is not a model of provider "{sound.get("provider")}"; {suggestion(model, models)}'
-        yield entity.fault(("model",), what)
+    models = provider.get("models")
+    for field in ("model", "small_model"):
+        model = sound.get(field)
+        if model is not None and models is not None and model not in models:
+            what = f'"{model}" is not a model of provider "{sound.get("provider")}"; {suggestion(model, models)}'
+            yield entity.fault((field,), what)
     surface, routes = profile.get("surface"), provider.all_keys("routes")
     if surface is not None and routes is not None and surface not in routes and routes <= _SURFACES:
         yield entity.fault(
@@ -169,10 +175,11 @@ def _referred(entity: Entity, kind: str, registry: Registry) -> Sound:
 
 
 def _env_faults(entity: Entity, settings: frozenset[str] | None) -> Iterator[Fault]:
-    for name in entity.sound.keys("env"):
-        if not _ENV_NAME.fullmatch(name):
-            yield entity.fault(("env", name), "is not the name of an environment variable")
-        yield from _template_faults(entity, ("env", name), STAND_NAMES, settings)
+    for field in ("env", "network_guards"):
+        for name in entity.sound.keys(field):
+            if not _ENV_NAME.fullmatch(name):
+                yield entity.fault((field, name), "is not the name of an environment variable")
+            yield from _template_faults(entity, (field, name), STAND_NAMES, settings)
 
 
 def _template_faults(

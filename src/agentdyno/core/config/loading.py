@@ -22,7 +22,7 @@ from agentdyno.core.config.entities import (
 from agentdyno.core.config.settings import StandSettings, settings_faults
 from agentdyno.core.errors import ConfigFaults, Fault, UserError
 from agentdyno.core.ids import digest
-from agentdyno.core.jsonable import to_jsonable
+from agentdyno.core.jsonable import content_digest
 from agentdyno.core.names import suggestion
 from agentdyno.core.records import CONFIGURED, Experiment, HarnessProfile, Provider, TaskCard, Variant
 from agentdyno.core.secrets import find_secrets, redact
@@ -62,11 +62,16 @@ class Config:
         return _named("experiment", name, self.experiments)
 
 
-def load(files: Mapping[str, str]) -> Config:
-    """The configuration that texts by relative path describe. Raises ConfigFaults, with all there are."""
+def load(files: Mapping[str, str], built_in: Mapping[str, str] = MappingProxyType({})) -> Config:
+    """The configuration that texts by relative path describe. Raises ConfigFaults, with all there are.
+
+    An entity of `built_in` gives way to one of the same kind and name in `files`.
+    """
     faults: list[Fault] = []
     settings = _settings(files.get(SETTINGS_FILE, ""), faults)
     entities = list(_entities(files, faults))
+    own = {(entity.kind, entity.name) for entity in entities}
+    entities += [entity for entity in _entities(built_in, faults) if (entity.kind, entity.name) not in own]
     registry = registered(entities, faults)
     for entity in entities:
         faults.extend(reference_faults(entity, registry))
@@ -90,7 +95,7 @@ def missing_secrets(config: Config, variant: Variant, environ: Mapping[str, str]
 
 def entity_digest(entity: Provider | HarnessProfile | Variant | TaskCard | Experiment) -> str:
     """The digest of everything that an entity says."""
-    return digest(to_jsonable(entity))
+    return content_digest(entity)
 
 
 def fingerprint(variant: Variant, provider: Provider, profile: HarnessProfile) -> str:
@@ -100,7 +105,7 @@ def fingerprint(variant: Variant, provider: Provider, profile: HarnessProfile) -
         "provider": replace(provider, description=""),
         "harness_profile": replace(profile, description=""),
     }
-    return digest(to_jsonable(parts))
+    return digest({name: content_digest(part) for name, part in parts.items()})
 
 
 def _named(kind: str, name: str, entities: Mapping[str, R]) -> R:

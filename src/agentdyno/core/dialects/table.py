@@ -1,26 +1,57 @@
-"""Which dialect speaks on which surface, and which surface a path is."""
+"""Which dialect speaks on which surface, and what an HTTP request asks for by its path."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from agentdyno.core.dialects import anthropic_messages, openai_chat
+from agentdyno.core.dialects.reading import name
 from agentdyno.core.dialects.wire import Dialect
 from agentdyno.core.records import Surface
+
+
+class Call(NamedTuple):
+    """What an HTTP request asks for, as far as its path says."""
+
+    surface: Surface
+    model: str | None = None
+    """The model, on a surface whose paths name it."""
+    streamed: bool | None = None
+    """Whether the answer is to be a stream, on a surface whose paths say so."""
+    counts_tokens: bool = False
+    """It asks how many tokens a prompt has, and for no answer of the model."""
+
 
 DIALECTS: Mapping[Surface, Dialect] = MappingProxyType(
     {"openai_chat": openai_chat, "anthropic_messages": anthropic_messages}
 )
-_SURFACES: Mapping[str, Surface] = MappingProxyType(
+_PATHS: Mapping[str, Call] = MappingProxyType(
     {
-        "/v1/chat/completions": "openai_chat",
-        "/chat/completions": "openai_chat",
-        "/v1/messages": "anthropic_messages",
+        "/v1/chat/completions": Call("openai_chat"),
+        "/chat/completions": Call("openai_chat"),
+        "/v1/responses": Call("openai_responses"),
+        "/responses": Call("openai_responses"),
+        "/v1/messages": Call("anthropic_messages"),
+        "/v1/messages/count_tokens": Call("anthropic_messages", counts_tokens=True),
     }
 )
+_GEMINI = re.compile(r"/(?:v1beta|v1)/models/(?P<model>[^:]+):(?P<operation>\w+)")
+_GEMINI_CALLS = ("generateContent", "streamGenerateContent", "countTokens")
 
 
-def surface_of(method: str, path: str) -> Surface | None:
-    """The surface of an HTTP request, by its method and its path without query; None when it is not inference."""
-    return _SURFACES.get(path) if method == "POST" else None
+def call_of(method: str, path: str) -> Call | None:
+    """What an HTTP request asks for, by its method and its path without query; None when it is not inference."""
+    if method != "POST":
+        return None
+    match = _GEMINI.fullmatch(path)
+    if match is None:
+        return _PATHS.get(path)
+    model, operation = match["model"], match["operation"]
+    if operation not in _GEMINI_CALLS:
+        return None
+    return Call(
+        "gemini", model=name(model), streamed=operation.startswith("stream"), counts_tokens=operation == "countTokens"
+    )

@@ -19,7 +19,11 @@ class RequestFacts(NamedTuple):
     """What a request's body says about itself."""
 
     model: str | None
+    """None too where the surface names it in the path."""
     streamed: bool
+    offers_tools: bool = False
+    output_limit_tokens: int | None = None
+    """How long an answer it takes at most."""
 
 
 class Event(NamedTuple):

@@ -90,14 +90,14 @@ TYPES = [
         'configs/providers/mine.yaml:2: routes.openai_chats is not a field here; did you mean "openai_chat"?',
     ),
     (
-        changed(PROVIDER, "models:", "  gemini: {litellm_provider: gemini}\nmodels:"),
-        'configs/providers/mine.yaml:3: routes.gemini is not a field here; there is "anthropic_messages", '
-        '"openai_chat"',
+        changed(PROVIDER, "models:", "  bedrock: {litellm_provider: bedrock}\nmodels:"),
+        'configs/providers/mine.yaml:3: routes.bedrock is not a field here; there is "anthropic_messages", '
+        '"gemini", "openai_chat", "openai_responses"',
     ),
     (
-        changed(PROFILE, "surface: openai_chat", "surface: openai_responses"),
-        "configs/harness_profiles/client.yaml:1: surface expected one of openai_chat, anthropic_messages, "
-        'found "openai_responses"',
+        changed(PROFILE, "surface: openai_chat", "surface: bedrock"),
+        "configs/harness_profiles/client.yaml:1: surface expected one of openai_chat, openai_responses, "
+        'anthropic_messages, gemini, found "bedrock"',
     ),
     (
         changed(PROVIDER, "path: /v1", "pth: /v1"),
@@ -191,7 +191,8 @@ MEANING = [
     (
         changed(PROFILE, "${session_key}", "${prompt}"),
         'configs/harness_profiles/client.yaml:3: env.API_KEY uses "prompt", which is not defined; there is '
-        '"files_dir", "gateway_url", "model", "retries", "session_id", "session_key", "workspace"',
+        '"files_dir", "gateway_url", "gateway_url_with_key", "model", "retries", "session_id", "session_key", '
+        '"small_model", "workspace"',
     ),
     (
         changed(PROFILE, '"${prompt}"', '"--key=${session_key}"'),

@@ -25,7 +25,7 @@ env:
     assert faults_of({**SMALL_PROJECT, VARIANT: variant}) == [
         "configs/variants/first.yaml:1: description expected text, found the number 5; write it in quotes",
         'configs/variants/first.yaml:2: colour is not a field here; there is "description", "env", '
-        '"harness_profile", "model", "name", "provider", "settings"',
+        '"harness_profile", "model", "name", "provider", "settings", "small_model"',
         'configs/variants/first.yaml:3: provider "min" is not defined; did you mean "mine"?',
         "configs/variants/first.yaml:7: settings.retries expected text, found the number 0; write it in quotes",
         'configs/variants/first.yaml:8: settings.retrys is not a setting of harness profile "client"; '
@@ -144,8 +144,8 @@ def test_a_faulty_sibling_in_every_file_hides_nothing(files: dict[str, str], mes
         (
             PROFILE,
             "surface: openai_chat",
-            "surface: gemini",
-            '1: surface expected one of openai_chat, anthropic_messages, found "gemini"',
+            "surface: bedrock",
+            '1: surface expected one of openai_chat, openai_responses, anthropic_messages, gemini, found "bedrock"',
         ),
         (PROFILE, "surface:", "surface: [", "2: is not valid YAML: expected ',' or ']', but got ':'"),
         (PROVIDER, "[small, large]", "{a: b}", "3: models expected a list, found fields with values"),

@@ -201,3 +201,38 @@ def test_any_damage_to_a_text_is_survived(data: st.DataObject, file: str) -> Non
         load({**SMALL_PROJECT, file: damaged})
     except ConfigFaults as faults:
         assert all(0 <= fault.line <= damaged.count("\n") + 1 for fault in faults.faults if fault.file == file)
+
+
+def test_a_built_in_entity_is_there_unless_a_file_has_its_name() -> None:
+    mine = load(SMALL_PROJECT).harness_profile("client")
+    other = {
+        PROFILE: "surface: anthropic_messages\nenv: {}\n",
+        f"{PROFILE[:-11]}other.yaml": "surface: gemini\nenv: {}\n",
+    }
+
+    config = load(SMALL_PROJECT, other)
+
+    assert config.harness_profile("client") == mine, "a user's own wins"
+    assert config.harness_profile("other").surface == "gemini"
+
+
+def test_a_fault_of_a_built_in_entity_is_shown_too() -> None:
+    with pytest.raises(ConfigFaults, match=r"other\.yaml"):
+        load(SMALL_PROJECT, {f"{PROFILE[:-11]}other.yaml": "surface: morse\nenv: {}\n"})
+
+
+def test_a_side_call_rule_must_say_something() -> None:
+    rules = "\nside_calls:\n  - {purpose: title}\n  - {purpose: probe, at_most_output_tokens: 1}\n"
+    with pytest.raises(ConfigFaults) as caught:
+        load(changed(PROFILE, 'retries: "1"\n', f'retries: "1"{rules}'))
+    [fault] = caught.value.faults
+    assert fault.field == "side_calls[0]"
+
+
+def test_a_small_model_must_be_the_providers() -> None:
+    assert (
+        load(changed(VARIANT, "model: small", "model: small\nsmall_model: large")).variant("first").small_model
+        == "large"
+    )
+    with pytest.raises(ConfigFaults, match="small_model"):
+        load(changed(VARIANT, "model: small", "model: small\nsmall_model: huge"))
