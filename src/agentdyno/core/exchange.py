@@ -39,6 +39,8 @@ class Entered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
     streamed: bool = False
     purpose: str = "work"
     """What the request is for: the harness's work, or a kind of side call."""
+    harness_ids: dict[str, str] = {}
+    """Ids of its own that the harness sent, by the headers that its profile names."""
     identity: Identity | None = None
 
 

@@ -6,8 +6,9 @@ docs/accounting.md defines every figure; what is decided here beyond it:
   stand at the proxy, so that the source is `proxy`.
 - A stream that was cut has perhaps told its input, but not its output: what came before its finish reason is a running
   total. Its output and reasoning are unknown.
-- Where a provider told no usage of a stream, LiteLLM's figures, on a chat's wire or in its report, are its own count
-  of the text that went by: `estimated`, unless they have details that only a provider gives.
+- Where a provider told no usage of a stream, LiteLLM's figures, on OpenAI's two wires or in its report, are its own
+  count of the text that went by: `estimated`, unless they have details that only a provider gives.
+- Counting tokens and listing models is no inference: no tokens, no time to the first of them, no cost.
 - LiteLLM's record of a failure says 0 tokens and 0 USD where nothing was measured: neither is taken.
 - LiteLLM may report twice, after a retry or a fallback: a success beats failures, else the last one speaks.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -24,22 +26,27 @@ import msgspec
 from agentdyno.core.dialects.openai_chat import litellm_tokens
 from agentdyno.core.dialects.table import DIALECTS
 from agentdyno.core.dialects.wire import CONTENT_KINDS, Tokens
+from agentdyno.core.evidence import Evidence
 from agentdyno.core.exchange import Answered, Entered, Identity, Routed
-from agentdyno.core.ids import digest_bytes, session_tags
-from agentdyno.core.records import Request, Surface, UsageSource
+from agentdyno.core.ids import canonical_json, session_tags
+from agentdyno.core.records import Surface, UsageSource
+from agentdyno.core.side_calls import is_inference
 from agentdyno.core.verdicts import verdict
 
-NORMALIZER_VERSION = 1
+NORMALIZER_VERSION = 2
+# What LiteLLM leaves out of a usage object of its own making, by the surfaces on whose streams it makes one.
+_PROVIDERS_DETAILS: Mapping[str | None, str] = MappingProxyType(
+    {"openai_chat": "prompt_tokens_details", "openai_responses": "input_tokens_details"}
+)
 _UNKNOWN = Tokens()
 _encoder = msgspec.json.Encoder()
 
 
-class Evidence(NamedTuple):
-    """What the spool holds of one request; `entered` is also inside `answered`, and one of the two is there."""
+RequestRow = tuple[Any, ...]
+"""A request's values in the order of its fields: what a database takes.
 
-    entered: Entered | None
-    answered: Answered | None
-    routed: tuple[Routed, ...] = ()
+Making a record of them, and taking it apart again, would cost as much as all else here.
+"""
 
 
 class Measured(NamedTuple):
@@ -52,68 +59,85 @@ class Measured(NamedTuple):
 _UNCOUNTED = Measured(_UNKNOWN, None)
 
 
-def normalize(evidence: Evidence, gateway_id: str) -> Request:
+class _Whose(NamedTuple):
+    """To whom a request belongs, as its row says it."""
+
+    session_id: str | None = None
+    experiment: str | None = None
+    variant: str | None = None
+    task_card: str | None = None
+    key_hash: str | None = None
+    key_alias: str | None = None
+    provider: str | None = None
+    tags: str = "[]"
+
+
+_NOBODYS = _Whose()
+
+
+def normalize(evidence: Evidence, gateway_id: str) -> RequestRow:
     """The row of one request seen by the run `gateway_id` of the gateway. `late` is for the ledger to set.
 
-    Raises ValueError when the request itself is not in the evidence.
+    Raises ValueError when the request itself is not in the evidence, and one of UNREADABLE_LINE when it cannot be read.
     """
-    answered, reports = evidence.answered, _in_order(evidence.routed)
-    entered = answered.entered if answered is not None else evidence.entered
+    entered, answered, reports = evidence.entered, evidence.answered, _in_order(evidence.routed)
     if entered is None:
         raise ValueError("there is no request without a record that it entered or was answered")
     routed = reports[-1] if reports else None
-    identity = entered.identity
+    whose = _whose(entered.identity)
     tokens, usage_source = _measured(entered, answered, routed)
     status, error_code, error_class = verdict(entered, answered, routed, counted=usage_source is not None)
-    duration_us = answered.ended_offset_us if answered is not None else None
-    cost_usd = routed.cost_usd if routed is not None and routed.status != "failure" else None
-    return _row(
-        request_key=entered.request_key,
-        session_id=identity.session_id if identity is not None else None,
-        experiment=identity.experiment if identity is not None else None,
-        variant=identity.variant if identity is not None else None,
-        task_card=identity.task_card if identity is not None else None,
-        key_hash=identity.key_hash if identity is not None else None,
-        key_alias=identity.key_alias if identity is not None else None,
-        surface=entered.surface,
-        purpose=entered.purpose,
-        path=entered.path,
-        streamed=entered.streamed,
-        model_requested=entered.model,
-        model_served=answered.model if answered is not None else None,
-        provider=identity.provider if identity is not None else None,
-        litellm_call_id=routed.litellm_call_id if routed is not None else None,
-        provider_request_id=_provider_request_id(answered, routed),
-        response_id=_response_id(answered, routed),
-        started_at_us=entered.at_us,
-        ended_at_us=entered.at_us + (duration_us if duration_us is not None else 0),
-        latency_ms=duration_us / 1000 if duration_us is not None else None,
-        ttft_ms=_ttft_ms(answered),
-        provider_latency_ms=None,
-        proxy_overhead_ms=None,
-        status=status,
-        http_status=answered.http_status if answered is not None else None,
-        error_code=error_code,
-        error_class=error_class,
-        finish_reason=answered.finish_reason if answered is not None else None,
-        input_tokens=tokens.input,
-        output_tokens=tokens.output,
-        cache_read_tokens=tokens.cache_read,
-        cache_write_tokens=tokens.cache_write,
-        reasoning_tokens=tokens.reasoning,
-        usage_source=usage_source,
-        tool_calls=_tool_calls(answered),
-        attempts=None,
-        cost_usd=cost_usd,
-        price_table_version=routed.price_table_version if routed is not None and cost_usd is not None else None,
-        request_bytes=entered.request_bytes,
-        response_bytes=answered.response_bytes if answered is not None else 0,
-        tags=_tags_json(identity),
-        gateway_id=gateway_id,
-        records=(evidence.entered is not None) + (answered is not None) + len(reports),
-        late=False,
-        normalizer_version=NORMALIZER_VERSION,
-        record_digest=digest_bytes(_encoder.encode((entered if answered is None else answered, reports))),
+    duration_us = None if answered is None else answered.ended_offset_us
+    priced = routed is not None and routed.status != "failure" and is_inference(entered.purpose)
+    cost_usd = routed.cost_usd if routed is not None and priced else None
+    return (
+        entered.request_key,
+        whose.session_id,
+        whose.experiment,
+        whose.variant,
+        whose.task_card,
+        whose.key_hash,
+        whose.key_alias,
+        entered.surface,
+        entered.purpose,
+        entered.path,
+        entered.streamed,
+        entered.model,
+        None if answered is None else answered.model,
+        whose.provider,
+        None if routed is None else routed.litellm_call_id,
+        _provider_request_id(answered, routed),
+        _response_id(answered, routed),
+        entered.at_us,
+        entered.at_us if duration_us is None else entered.at_us + duration_us,
+        None if duration_us is None else duration_us / 1000,
+        None if answered is None else _ttft_ms(answered),
+        None,  # provider_latency_ms
+        None,  # proxy_overhead_ms
+        status,
+        None if answered is None else answered.http_status,
+        error_code,
+        error_class,
+        None if answered is None else answered.finish_reason,
+        tokens.input,
+        tokens.output,
+        tokens.cache_read,
+        tokens.cache_write,
+        tokens.reasoning,
+        usage_source,
+        None if answered is None else _tool_calls(answered),
+        None,  # attempts
+        cost_usd,
+        None if routed is None or cost_usd is None else routed.price_table_version,
+        entered.request_bytes,
+        0 if answered is None else answered.response_bytes,
+        whose.tags,
+        canonical_json(entered.harness_ids) if entered.harness_ids else "{}",
+        gateway_id,
+        evidence.records,
+        False,  # late
+        NORMALIZER_VERSION,
+        evidence.digest,
     )
 
 
@@ -126,29 +150,35 @@ def _in_order(reports: tuple[Routed, ...]) -> tuple[Routed, ...]:
     )
 
 
-@functools.lru_cache(maxsize=4096)
-def _tags_json(identity: Identity | None) -> str:
-    """The request tags that a credential implies, as the row keeps them: a JSON array."""
+@functools.lru_cache(maxsize=256)
+def _whose(identity: Identity | None) -> _Whose:
+    """What a row says of the credential, and the request tags that it implies, as a JSON array."""
     if identity is None:
-        return "[]"
+        return _NOBODYS
     ids = {
         "session": identity.session_id,
         "experiment": identity.experiment,
         "variant": identity.variant,
         "task_card": identity.task_card,
     }
-    return json.dumps(session_tags(ids), ensure_ascii=False, separators=(",", ":"))
+    return _Whose(
+        tags=json.dumps(session_tags(ids), ensure_ascii=False, separators=(",", ":")),
+        **msgspec.structs.asdict(identity),
+    )
 
 
 def _measured(entered: Entered, answered: Answered | None, routed: Routed | None) -> Measured:
     """The best figures that the witnesses have; the module's head says which are taken."""
+    if not is_inference(entered.purpose):
+        return _UNCOUNTED
     dialect = DIALECTS.get(cast(Surface, entered.surface))
     if answered is not None and answered.usages and dialect is not None:
         tokens = dialect.tokens(answered.usages, streamed=bool(answered.events))
         if answered.events and not answered.complete and answered.finish_reason is None:
             tokens = Tokens(tokens.input, None, tokens.cache_read, tokens.cache_write, None)
         if _was_counted(tokens):
-            invented = entered.surface == "openai_chat" and answered.events and not _is_detailed(answered.usages[-1])
+            details = _PROVIDERS_DETAILS.get(entered.surface) if answered.events else None
+            invented = details is not None and answered.usages[-1].get(details) is None
             return Measured(tokens, "estimated" if invented else "proxy")
     if routed is not None and routed.usage and routed.status != "failure":
         tokens = litellm_tokens(routed.usage)
@@ -156,16 +186,12 @@ def _measured(entered: Entered, answered: Answered | None, routed: Routed | None
             tokens = _without_filled_zeros(tokens)
         if _was_counted(tokens) and tokens.input != 0:
             whole = answered is not None and answered.complete
-            told = not entered.streamed or (whole and _is_detailed(routed.usage))
-            if not _is_detailed(routed.usage):
+            detailed = routed.usage.get("prompt_tokens_details") is not None
+            told = not entered.streamed or (whole and detailed)
+            if not detailed:
                 tokens = tokens._replace(reasoning=None)  # of a text that went by nobody can tell
             return Measured(tokens, "proxy" if told else "estimated")
     return _UNCOUNTED
-
-
-def _is_detailed(usage: Mapping[str, Any]) -> bool:
-    """Whether a provider told a usage: LiteLLM's own count of a text that went by has no details of the prompt."""
-    return usage.get("prompt_tokens_details") is not None
 
 
 def _was_counted(tokens: Tokens) -> bool:
@@ -178,9 +204,9 @@ def _without_filled_zeros(tokens: Tokens) -> Tokens:
     return tokens._replace(cache_read=tokens.cache_read or None, cache_write=tokens.cache_write or None)
 
 
-def _ttft_ms(answered: Answered | None) -> float | None:
+def _ttft_ms(answered: Answered) -> float | None:
     """Time to the first content delta of a stream; None when there was none."""
-    if answered is None:
+    if not is_inference(answered.entered.purpose):
         return None
     for kind, offset_us, _ in answered.events:
         if kind in CONTENT_KINDS:
@@ -188,11 +214,11 @@ def _ttft_ms(answered: Answered | None) -> float | None:
     return None
 
 
-def _tool_calls(answered: Answered | None) -> int | None:
+def _tool_calls(answered: Answered) -> int | None:
     """Tool calls in an answer of the model; None when what came was no such answer."""
     if (
-        answered is None
-        or answered.entered.surface is None
+        answered.entered.surface is None
+        or not is_inference(answered.entered.purpose)
         or answered.http_status is None
         or answered.http_status >= 400
     ):
@@ -212,13 +238,3 @@ def _response_id(answered: Answered | None, routed: Routed | None) -> str | None
     if answered is not None and answered.response_id is not None:
         return answered.response_id
     return routed.response_id if routed is not None else None
-
-
-def _row(**fields: Any) -> Request:
-    """A row from all its fields, filled in at once.
-
-    A frozen dataclass sets its fields one by one through a guard; with 45 of them that takes longer than all else here.
-    """
-    row = object.__new__(Request)
-    object.__setattr__(row, "__dict__", fields)
-    return row

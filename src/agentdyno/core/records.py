@@ -98,6 +98,9 @@ class HarnessProfile:
         default_factory=dict
     )
     side_calls: Annotated[tuple[SideCall, ...], Field("how its side calls are known; the first that fits says it")] = ()
+    id_headers: Annotated[
+        tuple[str, ...], Field("request headers in which it sends ids of its own, of its session, thread or agent")
+    ] = ()
     install: Annotated[str, Field("command that installs it, for people")] = ""
     scripted_model: Annotated[str, Field("script that takes it through `dyno harness check`")] = "write-file"
     deferred: Annotated[str | None, Field("why it cannot be verified; none when it can")] = None
@@ -262,6 +265,7 @@ class Request:
     request_bytes: Annotated[int, Field("size of the request's body", unit="bytes")]
     response_bytes: Annotated[int, Field("size of the response's body", unit="bytes")]
     tags: Annotated[str, Field("request tags, JSON array")]
+    harness_ids: Annotated[str, Field("ids of its own that the harness sent, JSON object by header")]
     gateway_id: Annotated[str, Field("run of the gateway that saw it")]
     records: Annotated[int, Field("how many spool records this row was made from")]
     late: Annotated[bool, Field("came after its session was finalized")]

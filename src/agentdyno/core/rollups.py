@@ -15,6 +15,7 @@ from typing import NamedTuple
 from agentdyno.core.ids import digest_bytes
 from agentdyno.core.metrics import METRICS
 from agentdyno.core.records import MetricRollup, Request, Status
+from agentdyno.core.side_calls import is_inference
 
 
 class _Group(NamedTuple):
@@ -39,12 +40,15 @@ class Summary(NamedTuple):
 def rollup_session(requests: Iterable[Request]) -> tuple[MetricRollup, ...]:
     """One rollup for each model, status and metric that has a value, sorted by these. The order of requests is all one.
 
-    A metric that no request of a group defines has no rollup. Raises ValueError unless all requests are of one session.
+    What no model answers is in none of them. A metric that no request of a group defines has no rollup. Raises
+    ValueError unless all requests are of one session.
     """
     groups: defaultdict[_Group, list[Request]] = defaultdict(list)
     sessions = set()
     for request in requests:
         sessions.add(request.session_id)
+        if not is_inference(request.purpose):
+            continue
         model = request.model_requested if request.model_requested is not None else ""
         groups[_Group(model, request.status)].append(request)
     if not sessions:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from agentdyno.core.dialects.wire import RequestFacts
 from agentdyno.core.records import Purpose, SideCall
+
+NO_INFERENCE: Final[frozenset[Purpose]] = frozenset({"token_count", "model_list"})
+"""What no model answers: it has a row, and is in no count of requests, no metric and no rollup."""
+
+
+def is_inference(purpose: str) -> bool:
+    """Whether a model was to answer."""
+    return purpose not in NO_INFERENCE
 
 
 def purpose_of(facts: RequestFacts, rules: Sequence[SideCall], *, small_model: bool) -> Purpose:

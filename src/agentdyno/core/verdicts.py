@@ -13,6 +13,8 @@ The order in which the evidence is asked:
 6. a chat stream in which nothing was said, and of which nobody counted a token: the provider's answer was none, and
    LiteLLM made the end of it. `provider_error` with `unreadable_answer`;
 7. `ok`. A harness that hangs up after the terminal event has a whole answer.
+
+Of a token count or a list of models, which no model answers, 4 to 6 are not asked: below 400 it is `ok`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Literal, NamedTuple
 from agentdyno.core.dialects.wire import CONTENT_KINDS
 from agentdyno.core.exchange import Answered, Entered, Routed
 from agentdyno.core.records import Status
+from agentdyno.core.side_calls import is_inference
 
 ErrorClass = Literal[
     "authentication",
@@ -108,6 +111,11 @@ _BY_EXCEPTION: Mapping[str, _Fault] = MappingProxyType(
 )
 _OTHER_EXCEPTION = _Fault("proxy_error", "internal")
 """An exception that LiteLLM did not map is one of its own code."""
+_UNUSABLE_INPUTS = (
+    *("invalid_prompt", "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url"),
+    *("image_too_large", "image_too_small", "image_parse_error", "invalid_image_mode", "image_file_too_large"),
+    *("unsupported_image_media_type", "empty_image_file", "failed_to_download_image", "image_file_not_found"),
+)
 _BY_CODE: Mapping[str, ErrorClass] = MappingProxyType(
     {
         "authentication_error": "authentication",
@@ -124,11 +132,29 @@ _BY_CODE: Mapping[str, ErrorClass] = MappingProxyType(
         "context_length_exceeded": "context_length",
         "content_filter": "content_policy",
         "content_policy_violation": "content_policy",
+        "image_content_policy_violation": "content_policy",
+        "bio_policy": "content_policy",
+        **dict.fromkeys(_UNUSABLE_INPUTS, "invalid_request"),
         "not_found_error": "not_found",
         "model_not_found": "not_found",
         "timeout_error": "timeout",
+        "request_timeout": "timeout",
         "api_error": "server_error",
         "server_error": "server_error",
+        "INVALID_ARGUMENT": "invalid_request",
+        "FAILED_PRECONDITION": "invalid_request",
+        "OUT_OF_RANGE": "invalid_request",
+        "UNAUTHENTICATED": "authentication",
+        "PERMISSION_DENIED": "permission",
+        "NOT_FOUND": "not_found",
+        "RESOURCE_EXHAUSTED": "rate_limit",
+        "UNAVAILABLE": "overloaded",
+        "DEADLINE_EXCEEDED": "timeout",
+        "ABORTED": "server_error",
+        "DATA_LOSS": "server_error",
+        "INTERNAL": "server_error",
+        "UNIMPLEMENTED": "server_error",
+        "UNKNOWN": "server_error",
         "gateway_failed": "internal",
         "gateway_stopped": "internal",
     }
@@ -165,6 +191,8 @@ def verdict(entered: Entered, answered: Answered | None, routed: Routed | None, 
     failure = routed if routed is not None and routed.status == "failure" else None
     if answered.error_code is not None or (answered.http_status is not None and answered.http_status >= 400):
         return _failed(answered, failure)
+    if answered.http_status is not None and not is_inference(entered.purpose):
+        return _OK
     if answered.complete and answered.http_status is not None:
         return _OK if counted or not _is_hollow(entered, answered) else _hollow(failure)
     if answered.disconnected:

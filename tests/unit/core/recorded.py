@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentdyno.core.dialects.wire import Tokens
+from agentdyno.core.dialects.table import DIALECTS
+from agentdyno.core.dialects.wire import Answer, AnswerReader, Tokens
 from agentdyno.core.records import Status, Surface
 
 WORD = "marmalade"
@@ -41,3 +42,16 @@ class Recorded:
 
 def to_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
+
+
+def reader_of(recorded: Recorded) -> AnswerReader:
+    dialect = DIALECTS[recorded.surface]
+    return dialect.stream_reader() if recorded.kinds else dialect.document_reader()
+
+
+def read(reader: AnswerReader, *chunks: bytes) -> Answer:
+    """What is read of bytes that come in these chunks, 1 ms apart."""
+    for number, chunk in enumerate(chunks):
+        reader.feed(chunk, number * 1000)
+    reader.finish()
+    return reader.answer

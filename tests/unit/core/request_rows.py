@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from tests.unit.core.evidence import row
+
 from agentdyno.core.exchange import Answered, Entered, Identity
-from agentdyno.core.normalize import Evidence, normalize
 from agentdyno.core.records import Request
 
 _IDENTITY = Identity(
     session_id="ses_1", variant="v", task_card="t", provider="p", key_hash="k", key_alias="a", experiment=None
 )
 _ENTERED = Entered(request_key="req_1", at_us=0, path="/v1/messages", request_bytes=0, model="m", identity=_IDENTITY)
-_BARE = dataclasses.replace(
-    normalize(Evidence(_ENTERED, Answered(_ENTERED, 0, 0, 200, complete=True)), "gw_1"), latency_ms=None
-)
+_BARE = dataclasses.replace(row(Answered(_ENTERED, 0, 0, 200, complete=True), entered=_ENTERED), latency_ms=None)
 
 
 def request_row(**fields: Any) -> Request:

@@ -1,4 +1,4 @@
-"""Both dialects over the corpus: what is read, that chunking is all one, that no text is kept, that nothing raises."""
+"""The dialects over the corpus: what is read, that chunking is all one, that no text is kept, that nothing raises."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.core.chat_corpus import CHAT, CHAT_DONE, CHAT_ROLE, CHAT_TEXT, chat_chunk, chat_usage
-from tests.unit.core.messages_corpus import MESSAGES, messages_end, messages_event, messages_start, messages_usage
-from tests.unit.core.recorded import WORD, Recorded
+from tests.unit.core.gemini_corpus import GEMINI, gemini_chunk, gemini_stream
+from tests.unit.core.messages_corpus import MESSAGES, messages_event
+from tests.unit.core.recorded import WORD, Recorded, read, reader_of
+from tests.unit.core.responses_corpus import RESPONSES, response, responses_event
 
-from agentdyno.core.dialects import anthropic_messages, openai_chat
-from agentdyno.core.dialects.table import DIALECTS, Call, call_of
-from agentdyno.core.dialects.wire import Answer, AnswerReader, RequestFacts, Tokens
+from agentdyno.core.dialects import anthropic_messages, gemini, openai_chat, openai_responses
+from agentdyno.core.dialects.table import DIALECTS
+from agentdyno.core.dialects.wire import Answer
 from agentdyno.core.records import Surface
 
-CORPUS = CHAT + MESSAGES
+CORPUS = CHAT + RESPONSES + MESSAGES + GEMINI
 SURFACES: tuple[Surface, ...] = tuple(DIALECTS)
 surfaces = st.sampled_from(SURFACES)
 json_values = st.recursive(
@@ -26,18 +28,6 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
-
-
-def reader_of(recorded: Recorded) -> AnswerReader:
-    dialect = DIALECTS[recorded.surface]
-    return dialect.stream_reader() if recorded.kinds else dialect.document_reader()
-
-
-def read(reader: AnswerReader, *chunks: bytes) -> Answer:
-    for number, chunk in enumerate(chunks):
-        reader.feed(chunk, number * 1000)
-    reader.finish()
-    return reader.answer
 
 
 def without_times(answer: Answer) -> Answer:
@@ -73,7 +63,12 @@ def test_any_chunking_gives_the_same_answer(recorded: Recorded, places: list[int
 def test_ids_and_models(surface: Surface) -> None:
     plain = next(r for r in CORPUS if r.surface == surface and r.streamed and r.name == "plain")
     answer = read(reader_of(plain), plain.wire)
-    expected = {"openai_chat": ("chatcmpl-1", "gpt-4.1"), "anthropic_messages": ("msg_1", "claude-4")}
+    expected = {
+        "openai_chat": ("chatcmpl-1", "gpt-4.1"),
+        "openai_responses": ("resp_1", "gpt-5"),
+        "anthropic_messages": ("msg_1", "claude-4"),
+        "gemini": ("mAITaLjkMZ", "gemini-3-pro"),
+    }
     assert (answer.response_id, answer.model) == expected[surface]
 
 
@@ -98,24 +93,20 @@ def test_arbitrary_bytes_never_raise(surface: Surface, data: bytes) -> None:
 
 
 FIELDS = (
-    "type",
-    "id",
-    "model",
-    "choices",
-    "usage",
-    "error",
-    "delta",
-    "message",
-    "content_block",
-    "content",
-    "stop_reason",
+    *("type", "id", "model", "choices", "usage", "error", "delta", "message", "content_block", "content"),
+    *("stop_reason", "response", "item", "output_index", "output", "status", "code", "incomplete_details"),
+    *("candidates", "usageMetadata", "promptFeedback", "modelVersion", "responseId"),
 )
-TYPES = ("message_start", "message_delta", "content_block_start", "content_block_delta", "error", "x")
+TYPES = (
+    *("message_start", "message_delta", "content_block_start", "content_block_delta", "error", "x"),
+    *("response.created", "response.output_item.added", "response.output_text.delta"),
+)
 
 
 @given(surfaces, st.dictionaries(st.sampled_from(FIELDS), json_values | st.sampled_from(TYPES)))
 def test_arbitrary_json_never_raises(surface: Surface, value: dict[str, Any]) -> None:
     dialect, data = DIALECTS[surface], json.dumps(value).encode()
+    dialect.read_request(data)
     [event] = read(dialect.stream_reader(), b"data: " + data + b"\n\n").events
     assert event.kind != "done"
     assert read(dialect.document_reader(), data).complete
@@ -138,25 +129,6 @@ def test_events_of_no_known_shape(surface: Surface, data: bytes, kind: str) -> N
     assert event.kind == kind
 
 
-@pytest.mark.parametrize(
-    ("event", "kind"),
-    [
-        (messages_event("error"), "error"),
-        (messages_event("message_start"), "start"),
-        (messages_event("message_delta", usage={"output_tokens": 3}), "usage"),
-        (messages_event("content_block_delta"), "other"),
-        (messages_event("content_block_start", content_block={"type": "redacted_thinking", "data": WORD}), "reasoning"),
-        (messages_event("content_block_start", content_block={"type": "server_tool_use", "name": "search"}), "tool"),
-        (messages_event("something_new"), "other"),
-    ],
-)
-def test_rarer_events_of_messages(event: bytes, kind: str) -> None:
-    answer = read(anthropic_messages.stream_reader(), event)
-    assert [event.kind for event in answer.events] == [kind]
-    assert (answer.error_code is not None) == (kind == "error")
-    assert answer.tool_calls == 0  # what the server runs by itself is not asked of the harness
-
-
 def test_after_a_malformed_event_reading_goes_on() -> None:
     answer = read(openai_chat.stream_reader(), CHAT_TEXT + b"data: {\n\n" + CHAT_DONE)
     assert [event.kind for event in answer.events] == ["content", "malformed", "done"]
@@ -166,7 +138,8 @@ def test_after_a_malformed_event_reading_goes_on() -> None:
 def test_half_an_emoji_hides_nothing() -> None:
     # JavaScript writes a lone surrogate for half a character pair: no valid Unicode, and yet it is sent.
     request = b'{"model": "m", "messages": ["\\ud83d"], "stream": true}'
-    assert openai_chat.read_request(request) == RequestFacts("m", True)
+    facts = openai_chat.read_request(request)
+    assert (facts.model, facts.streamed) == ("m", True)
     document = b'{"choices": [{"message": {"content": "\\ud83d"}}], "usage": {"prompt_tokens": 3}}'
     assert read(openai_chat.document_reader(), document).usages == [{"prompt_tokens": 3}]
 
@@ -185,11 +158,17 @@ SESSION_KEY = "sk-dyno-" + "aB3" * 14
 RANDOM = "q7Xk2mP9vR4tL8wZ3nB6yC1d"
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "a sentence", "two\nlines", "a\u2028b", "nul\0", "", SESSION_KEY, 7])
+@pytest.mark.parametrize("name", ["x" * 2000, "a sentence", "two\nlines", "a\u2028b", "nul\0", "", SESSION_KEY, 7])
 def test_what_is_no_name_is_not_kept(name: Any) -> None:
     chat = json.dumps({"id": name, "model": name, "choices": [{"finish_reason": name}]}).encode()
     message = {"id": name, "model": name, "stop_reason": name}
+    whole = response(name, id=name, model=name)
+    chunk = {**gemini_chunk(finish=name), "responseId": name, "modelVersion": name}
     answers = (
+        read(openai_responses.stream_reader(), responses_event("response.completed", response=whole)),
+        read(openai_responses.document_reader(), json.dumps(whole).encode()),
+        read(gemini.stream_reader(), gemini_stream(chunk)),
+        read(gemini.document_reader(), json.dumps(chunk).encode()),
         read(openai_chat.stream_reader(), b"data: " + chat + b"\n\n"),
         read(openai_chat.document_reader(), chat),
         read(anthropic_messages.document_reader(), json.dumps(message).encode()),
@@ -235,157 +214,3 @@ def test_usage_objects_lose_what_is_no_word_and_nothing_else() -> None:
 def test_error_codes_are_words(error: Any, code: str | None) -> None:
     assert read(openai_chat.document_reader(), json.dumps({"error": error}).encode()).error_code == code
     assert read(anthropic_messages.stream_reader(), messages_event("error", error=error)).error_code in (code, "error")
-
-
-# ── requests and paths ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("surface", SURFACES)
-@pytest.mark.parametrize(
-    ("body", "facts"),
-    [
-        (
-            b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "marmalade"}]}',
-            RequestFacts("m", True),
-        ),
-        (b'{"model": "m"}', RequestFacts("m", False)),
-        (b'{"model": 7, "stream": "true"}', RequestFacts(None, False)),
-        (b'["model"]', RequestFacts(None, False)),
-        (b"", RequestFacts(None, False)),
-    ],
-)
-def test_facts_of_a_request(surface: Surface, body: bytes, facts: RequestFacts) -> None:
-    assert DIALECTS[surface].read_request(body) == facts
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "call"),
-    [
-        ("POST", "/v1/chat/completions", Call("openai_chat")),
-        ("POST", "/chat/completions", Call("openai_chat")),
-        ("POST", "/v1/responses", Call("openai_responses")),
-        ("POST", "/v1/messages", Call("anthropic_messages")),
-        ("POST", "/v1/messages/count_tokens", Call("anthropic_messages", counts_tokens=True)),
-        ("POST", "/v1beta/models/m-1:generateContent", Call("gemini", model="m-1", streamed=False)),
-        ("POST", "/v1beta/models/m-1:streamGenerateContent", Call("gemini", model="m-1", streamed=True)),
-        ("POST", "/v1beta/models/m-1:countTokens", Call("gemini", model="m-1", streamed=False, counts_tokens=True)),
-        ("POST", "/v1beta/models/m-1:embedContent", None),
-        ("POST", "/v1beta/models/two words:generateContent", Call("gemini", model=None, streamed=False)),
-        ("GET", "/v1/messages", None),
-        ("POST", "/v1/embeddings", None),
-    ],
-)
-def test_what_a_path_asks_for(method: str, path: str, call: Call | None) -> None:
-    assert call_of(method, path) == call
-
-
-@pytest.mark.parametrize("surface", SURFACES)
-def test_an_error_body_reads_back(surface: Surface) -> None:
-    dialect = DIALECTS[surface]
-    body = json.dumps(dialect.error_body("expired_key", f"the key has {WORD}")).encode()
-    assert read(dialect.document_reader(), body).error_code == "expired_key"
-
-
-# ── tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-counts = st.none() | st.integers(-2, 12) | st.booleans() | st.sampled_from([2**53, 2**53 + 1, 2**63, 1.0, "5", {}])
-
-
-@given(
-    st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(messages_usage(0, 0), counts)), max_size=3), st.booleans()
-)
-def test_anthropic_tokens_fit(usages: list[dict[str, Any]], streamed: bool) -> None:
-    assert_fitting(anthropic_messages.tokens(usages, streamed=streamed))
-
-
-@given(counts, counts, counts, counts, counts)
-def test_openai_tokens_fit(prompt: Any, completion: Any, cached: Any, written: Any, reasoning: Any) -> None:
-    usage = {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
-        "completion_tokens_details": {"reasoning_tokens": reasoning},
-    }
-    assert_fitting(openai_chat.tokens([usage], streamed=False))
-    assert_fitting(openai_chat.litellm_tokens(usage))
-
-
-def assert_fitting(tokens: Tokens) -> None:
-    assert all(figure is None or (type(figure) is int and 0 <= figure <= 2**53) for figure in tokens)
-    if tokens.input is not None:
-        cached = [figure for figure in (tokens.cache_read, tokens.cache_write) if figure is not None]
-        assert sum(cached) <= tokens.input
-    if tokens.output is not None and tokens.reasoning is not None:
-        assert tokens.reasoning <= tokens.output
-
-
-def test_impossible_parts_are_dropped_and_wholes_kept() -> None:
-    assert openai_chat.tokens([chat_usage(10, 5, cached=11, reasoning=6)], streamed=False) == Tokens(
-        10, 5, None, 0, None
-    )
-    # 6 + 6 > 10, though each would fit: neither can be believed.
-    assert openai_chat.tokens([chat_usage(10, 5, cached=6, written=6)], streamed=False) == Tokens(10, 5, None, None, 0)
-
-
-def test_zero_is_a_value_and_absence_is_none() -> None:
-    assert openai_chat.tokens([{"prompt_tokens": 0, "completion_tokens": 0}], streamed=False) == Tokens(
-        0, 0, None, None, None
-    )
-    assert anthropic_messages.tokens([{"input_tokens": 7}], streamed=False) == Tokens(7, None, None, None, None)
-    assert anthropic_messages.tokens([], streamed=True) == openai_chat.tokens([], streamed=False) == Tokens()
-
-
-def test_a_sum_beyond_all_sense_is_unknown() -> None:
-    huge = messages_usage(2**53, 6, read=2**53)  # each could be, 2**54 could not
-    assert anthropic_messages.tokens([huge], streamed=False) == Tokens(None, 6, None, None, None)
-    assert anthropic_messages.tokens([messages_usage(2**63 - 1, 6)], streamed=False) == Tokens(None, 6, 0, 0, None)
-
-
-@pytest.mark.parametrize("usage", [None, {}, {"output_tokens": -6}, {"output_tokens": 6.5}, "six"])
-def test_what_the_start_of_a_message_says_of_the_output_is_no_figure(usage: Any) -> None:
-    wire = messages_start(messages_usage(12, 1)) + messages_end("end_turn", usage)
-    answer = read(anthropic_messages.stream_reader(), wire)
-    assert anthropic_messages.tokens(answer.usages, streamed=True) == Tokens(12, None, 0, 0, None)
-
-
-def test_a_message_whose_start_says_nothing_has_the_figures_of_its_end() -> None:
-    wire = messages_event("message_start") + messages_end("end_turn", messages_usage(12, 6))
-    answer = read(anthropic_messages.stream_reader(), wire)
-    assert anthropic_messages.tokens(answer.usages, streamed=True) == Tokens(12, 6, 0, 0, None)
-
-
-def test_running_totals_of_a_stream_leave_the_last() -> None:
-    stream = chat_chunk({"content": WORD}, usage=chat_usage(9, 1)) + chat_chunk(
-        {"content": WORD}, usage=chat_usage(9, 2)
-    )
-    assert read(openai_chat.stream_reader(), stream).usages == [chat_usage(9, 2)]
-
-
-@pytest.mark.parametrize(
-    ("usage", "tokens"),
-    [
-        (chat_usage(100, 20, cached=60, written=30, reasoning=5), Tokens(100, 20, 60, 30, 5)),
-        (
-            {
-                "prompt_tokens": 100,
-                "completion_tokens": 20,
-                "prompt_tokens_details": {"cached_tokens": 60, "cache_creation_tokens": 30},
-                "completion_tokens_details": None,
-            },
-            Tokens(100, 20, 60, 30, None),
-        ),
-        (
-            {
-                "prompt_tokens": 100,  # what was cached is inside already
-                "completion_tokens": 20,
-                "prompt_tokens_details": None,
-                "cache_read_input_tokens": 60,
-                "cache_creation_input_tokens": 0,
-            },
-            Tokens(100, 20, 60, 0, None),
-        ),
-    ],
-    ids=["openai_names", "litellm_names", "anthropic_names"],
-)
-def test_litellm_usage(usage: dict[str, Any], tokens: Tokens) -> None:
-    assert openai_chat.litellm_tokens(usage) == tokens

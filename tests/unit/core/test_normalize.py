@@ -1,72 +1,28 @@
-"""From evidence to rows: how a request can end, whose figures are taken, and one row for the same evidence."""
+"""From evidence to rows: the corpus, whose figures are taken, and one row for the same evidence."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from typing import Any
 
 import msgspec
 import pytest
 from tests.unit.core.chat_corpus import CHAT, chat_usage
+from tests.unit.core.evidence import ANSWERED, ENTERED, STREAMED, answered, failure, heard, routed, row
+from tests.unit.core.gemini_corpus import GEMINI, gemini_usage
 from tests.unit.core.messages_corpus import MESSAGES, messages_usage
-from tests.unit.core.recorded import WORD, Recorded
+from tests.unit.core.recorded import WORD, Recorded, reader_of
+from tests.unit.core.responses_corpus import RESPONSES, responses_usage
 
-from agentdyno.core.dialects.table import DIALECTS
-from agentdyno.core.exchange import Answered, Entered, Identity, Routed
-from agentdyno.core.normalize import NORMALIZER_VERSION, Evidence, normalize
+from agentdyno.core.exchange import Answered
+from agentdyno.core.normalize import NORMALIZER_VERSION, normalize
 from agentdyno.core.records import Request
 
-CORPUS = CHAT + MESSAGES
-IDENTITY = Identity(
-    session_id="ses_1",
-    variant="fast",
-    task_card="capitals",
-    provider="scripted",
-    key_hash="ab12",
-    key_alias="ses_1-1",
-    experiment="schema",
-)
-ENTERED = Entered(
-    request_key="req_1",
-    at_us=1_700_000_000_000_000,
-    path="/v1/chat/completions",
-    request_bytes=200,
-    surface="openai_chat",
-    model="gpt-4.1",
-    identity=IDENTITY,
-)
-STREAMED = msgspec.structs.replace(ENTERED, streamed=True)
-ANSWERED = Answered(
-    entered=ENTERED, ended_offset_us=1_500, response_bytes=80, http_status=200, complete=True, forwarded=True
-)
-
-
-def answered(**changes: Any) -> Answered:
-    return msgspec.structs.replace(ANSWERED, **changes)
-
-
-def routed(**changes: Any) -> Routed:
-    return msgspec.structs.replace(Routed(request_key="req_1", at_us=1, status="success"), **changes)
-
-
-def failure(error_class: str | None = None, **changes: Any) -> Routed:
-    return routed(status="failure", error_class=error_class, **changes)
-
-
-def row(answer: Answered | None, *reports: Routed, entered: Entered | None = ENTERED) -> Request:
-    return normalize(Evidence(entered, answer, reports), "gw_1")
-
-
-def ending(answer: Answered | None, *reports: Routed) -> tuple[str, str | None, str | None]:
-    made = row(answer, *reports)
-    return made.status, made.error_code, made.error_class
+CORPUS = CHAT + RESPONSES + MESSAGES + GEMINI
 
 
 def answered_from(recorded: Recorded) -> Answered:
     """What a gateway that stays to the end would write of a recorded answer, 1 ms after the request."""
-    dialect = DIALECTS[recorded.surface]
-    reader = dialect.stream_reader() if recorded.kinds else dialect.document_reader()
+    reader = reader_of(recorded)
     reader.feed(recorded.wire, 1_000)
     reader.finish()
     answer = reader.answer
@@ -95,9 +51,11 @@ def test_corpus(recorded: Recorded) -> None:
         recorded.error_code,
         recorded.error_class,
     )
-    assert (made.input_tokens, made.cache_read_tokens) == (recorded.tokens.input, recorded.tokens.cache_read)
+    figures = (made.input_tokens, made.cache_read_tokens, made.cache_write_tokens)
+    assert figures == (recorded.tokens.input, recorded.tokens.cache_read, recorded.tokens.cache_write)
     over = recorded.complete or recorded.finish_reason is not None
-    assert made.output_tokens == (recorded.tokens.output if over else None)
+    written = (recorded.tokens.output, recorded.tokens.reasoning) if over else (None, None)
+    assert (made.output_tokens, made.reasoning_tokens) == written
     assert made.finish_reason == recorded.finish_reason
     assert made.tool_calls == (recorded.tool_calls if recorded.http_status == 200 else None)
     has_content = bool({"content", "tool", "reasoning"} & set(recorded.kinds))
@@ -110,172 +68,6 @@ def test_no_text_reaches_the_spool_or_the_row(recorded: Recorded) -> None:
     assert WORD in recorded.wire.decode()
     assert WORD.encode() not in msgspec.json.encode(answer)
     assert WORD not in repr(row(answer))
-
-
-# ── how it ended ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_whole_answer_is_ok() -> None:
-    assert ending(ANSWERED, routed()) == ("ok", None, None)
-
-
-def test_a_harness_that_hangs_up_after_the_end_has_a_whole_answer() -> None:
-    assert ending(answered(disconnected=True)) == ("ok", None, None)
-
-
-def test_a_cut_by_the_harness_is_no_success_whatever_litellm_says() -> None:
-    assert ending(answered(complete=False, disconnected=True), routed()) == ("client_disconnect", None, None)
-
-
-def test_a_harness_that_leaves_before_an_answer() -> None:
-    assert ending(answered(http_status=None, complete=False, disconnected=True)) == ("client_disconnect", None, None)
-
-
-def test_a_gateway_that_died() -> None:
-    made = row(None)
-    assert (made.status, made.error_class) == ("proxy_error", "gateway_lost")
-    assert (made.latency_ms, made.ended_at_us) == (None, made.started_at_us)
-    assert (made.response_bytes, made.tool_calls, made.records) == (0, None, 1)
-
-
-@pytest.mark.parametrize(
-    ("http_status", "refusal", "status", "error_class"),
-    [
-        (401, "expired_key", "rejected", "authentication"),
-        (403, "model_not_allowed", "rejected", "permission"),
-        (413, "body_too_large", "rejected", "invalid_request"),
-        (503, "ledger_unreachable", "proxy_error", "internal"),
-    ],
-)
-def test_refusals_of_the_stand(http_status: int, refusal: str, status: str, error_class: str) -> None:
-    refused = answered(http_status=http_status, refusal=refusal, error_code=refusal, forwarded=False)
-    assert ending(refused) == (status, refusal, error_class)
-
-
-@pytest.mark.parametrize(
-    ("http_status", "exception", "status", "error_class"),
-    [
-        (401, "AuthenticationError", "provider_error", "authentication"),
-        (403, "PermissionDeniedError", "provider_error", "permission"),
-        (429, "litellm.RateLimitError", "provider_error", "rate_limit"),
-        (400, "BadRequestError", "provider_error", "invalid_request"),
-        (400, "ContextWindowExceededError", "provider_error", "context_length"),
-        (400, "ContentPolicyViolationError", "provider_error", "content_policy"),
-        (404, "NotFoundError", "provider_error", "not_found"),
-        (500, "InternalServerError", "provider_error", "server_error"),
-        (503, "ServiceUnavailableError", "provider_error", "overloaded"),
-        (500, "APIConnectionError", "provider_error", "connection"),
-        (408, "Timeout", "timeout", "timeout"),
-        (500, "httpx.ReadError", "provider_error", "connection"),
-        (500, "RemoteProtocolError", "provider_error", "connection"),
-        (500, "ConnectError", "provider_error", "connection"),
-        (500, "ClientPayloadError", "provider_error", "connection"),
-        (500, "ServerDisconnectedError", "provider_error", "connection"),
-        (500, "ReadTimeout", "timeout", "timeout"),
-        (500, "ServerTimeoutError", "timeout", "timeout"),
-        (400, "BudgetExceededError", "rejected", "budget"),
-        (400, "UnsupportedParamsError", "proxy_error", "invalid_request"),
-        (500, "KeyError", "proxy_error", "internal"),
-    ],
-)
-def test_litellm_tells_whose_error_it_was(http_status: int, exception: str, status: str, error_class: str) -> None:
-    told = answered(http_status=http_status, error_code=str(http_status))
-    assert ending(told, failure(exception)) == (status, str(http_status), error_class)
-
-
-@pytest.mark.parametrize(
-    ("http_status", "provider_request_id", "status", "error_class"),
-    [
-        (500, None, "proxy_error", "server_error"),
-        (422, None, "proxy_error", "invalid_request"),
-        (429, "req_provider_9", "provider_error", "rate_limit"),
-        (504, None, "timeout", "timeout"),
-    ],
-)
-def test_http_errors_without_a_record(
-    http_status: int, provider_request_id: str | None, status: str, error_class: str
-) -> None:
-    told = answered(http_status=http_status, provider_request_id=provider_request_id)
-    assert ending(told) == (status, None, error_class)
-
-
-def test_a_provider_that_gave_its_request_id_was_asked() -> None:
-    assert ending(answered(http_status=500), failure(provider_request_id="req_9"))[0] == "provider_error"
-    assert ending(answered(http_status=500), failure())[0] == "proxy_error"
-
-
-def test_the_wires_code_is_more_specific_than_a_bad_request() -> None:
-    told = answered(http_status=400, error_code="context_length_exceeded")
-    assert ending(told, failure("BadRequestError"))[2] == "context_length"
-
-
-def test_without_a_code_on_the_wire_litellms_speaks() -> None:
-    assert ending(answered(http_status=429), failure("RateLimitError", error_code="429"))[1] == "429"
-
-
-def test_an_error_inside_a_200_is_the_providers() -> None:
-    told = answered(complete=False, error_code="overloaded_error")
-    assert ending(told, routed()) == ("provider_error", "overloaded_error", "overloaded")
-    assert ending(answered(error_code="error")) == ("provider_error", "error", None)
-    assert ending(answered(error_code="408")) == ("timeout", "408", "timeout")
-
-
-def test_an_answer_that_stops_without_a_word() -> None:
-    silent = answered(entered=STREAMED, complete=False)
-    assert ending(silent, routed()) == ("proxy_error", None, "incomplete_stream")
-    assert ending(silent, failure("Timeout", error_code="408")) == ("timeout", "408", "timeout")
-    assert ending(silent, failure("ReadError")) == ("provider_error", None, "connection")
-    assert ending(answered(complete=False)) == ("proxy_error", None, "unreadable_answer")
-    assert ending(answered(complete=False, http_status=None)) == ("proxy_error", None, "internal")
-
-
-HOLLOW = answered(entered=STREAMED, events=[("finish", 1, 9), ("done", 2, 6)], finish_reason="stop")
-
-
-def test_a_chat_stream_that_litellm_made_of_no_answer() -> None:
-    nothing = ("provider_error", None, "unreadable_answer")
-    assert ending(HOLLOW) == ending(HOLLOW, routed()) == nothing
-    assert ending(HOLLOW, routed(usage=chat_usage(0, 0))) == nothing  # zeros throughout are no count
-    assert ending(HOLLOW, failure("ReadError", error_code="500")) == ("provider_error", "500", "connection")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"usages": [chat_usage(9, 0)]},
-        {"events": [("content", 1, 9), ("done", 2, 6)]},
-        {"events": [("tool", 1, 9), ("done", 2, 6)]},
-        {"finish_reason": "content_filter"},
-    ],
-)
-def test_a_chat_stream_in_which_a_provider_said_anything_is_an_answer(changes: dict[str, Any]) -> None:
-    assert ending(msgspec.structs.replace(HOLLOW, **changes)) == ("ok", None, None)
-
-
-def test_an_empty_answer_whose_tokens_litellm_reports_is_one() -> None:
-    assert ending(HOLLOW, routed(usage=chat_usage(9, 0))) == ("ok", None, None)
-
-
-def test_a_path_that_is_not_inference_needs_no_terminal_event() -> None:
-    other = answered(entered=msgspec.structs.replace(ENTERED, surface=None), complete=False)
-    assert ending(other) == ("ok", None, None)
-    assert row(other).tool_calls is None
-
-
-def test_a_success_beats_failures_in_any_order() -> None:
-    reports = (
-        failure("RateLimitError", litellm_call_id="a", at_us=5),
-        routed(litellm_call_id="b", at_us=3),
-        failure("Timeout", at_us=9),
-    )
-    rows = {row(ANSWERED, *order) for order in itertools.permutations(reports)}
-    [made] = rows
-    assert (made.status, made.litellm_call_id, made.records) == ("ok", "b", 5)  # entered, answered, 3 reports
-
-
-def test_of_failures_the_last_one_speaks() -> None:
-    told = answered(http_status=500)
-    assert ending(told, failure("Timeout", at_us=2), failure("RateLimitError", at_us=1))[0] == "timeout"
 
 
 # ── whose figures ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -330,6 +122,38 @@ def test_a_message_without_final_figures_has_no_output() -> None:
     entered = msgspec.structs.replace(STREAMED, surface="anthropic_messages")
     whole = answered(entered=entered, events=[("start", 1, 9), ("done", 2, 9)], usages=[messages_usage(12, 1)])
     assert figures(row(whole)) == (12, None, 0, "proxy")
+
+
+def test_a_stream_of_responses_without_a_providers_details_is_litellms_own_count() -> None:
+    entered = msgspec.structs.replace(STREAMED, surface="openai_responses")
+    events = [("content", 900, 10), ("done", 950, 6)]
+    own_count = {"input_tokens": 9, "output_tokens": 1, "total_tokens": 10}
+    counted = answered(entered=entered, events=events, usages=[own_count])
+    assert figures(row(counted)) == (9, 1, None, "estimated")
+    told = answered(entered=entered, events=events, usages=[responses_usage(9, 1)])
+    assert figures(row(told, routed(usage=LITELLMS))) == (9, 1, 0, "proxy")
+    document = msgspec.structs.replace(entered, streamed=False)
+    assert figures(row(answered(entered=document, usages=[own_count]))) == (9, 1, None, "proxy")
+
+
+def test_a_gemini_stream_of_which_litellm_translated_the_usage_to_zeros() -> None:
+    entered = msgspec.structs.replace(STREAMED, surface="gemini")
+    events = [("content", 900, 10), ("finish", 950, 6)]
+    zeros = answered(entered=entered, events=events, finish_reason="STOP", usages=[gemini_usage(0, 0)])
+    assert figures(row(zeros)) == (None, None, None, None)
+    assert figures(row(zeros, routed(usage=LITELLMS))) == (100, 20, 60, "proxy")
+    told = answered(entered=entered, events=events, finish_reason="STOP", usages=[gemini_usage(9, 3, cached=4)])
+    assert figures(row(told, routed(usage=LITELLMS))) == (9, 3, 4, "proxy")
+
+
+@pytest.mark.parametrize("purpose", ["token_count", "model_list"])
+def test_what_no_model_answers_has_no_tokens_no_first_token_and_no_cost(purpose: str) -> None:
+    entered = msgspec.structs.replace(STREAMED, surface="anthropic_messages", purpose=purpose)
+    answer = answered(entered=entered, usages=[messages_usage(9, 3)], events=[("content", 900, 10)], tool_calls=1)
+    made = row(answer, routed(usage=LITELLMS, cost_usd=0.5, price_table_version="2026-01"))
+    assert figures(made) == (None, None, None, None)
+    assert (made.ttft_ms, made.tool_calls, made.cost_usd, made.price_table_version) == (None, None, None, None)
+    assert (made.purpose, made.status, made.latency_ms) == (purpose, "ok", 1.5)
 
 
 def test_nobody_counted() -> None:
@@ -403,7 +227,7 @@ def test_an_answer_brings_its_request_along() -> None:
 
 def test_a_report_alone_is_no_request() -> None:
     with pytest.raises(ValueError, match="no request"):
-        normalize(Evidence(None, None, (routed(),)), "gw_1")
+        normalize(heard(routed()), "gw_1")
 
 
 def test_the_digest_tells_evidence_apart() -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TypeVar
-
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.core.chat_corpus import chat_usage
+from tests.unit.core.evidence import heard, row
+from tests.unit.core.gemini_corpus import gemini_usage
 from tests.unit.core.messages_corpus import messages_usage
 
+from agentdyno.core.dialects.table import DIALECTS
 from agentdyno.core.exchange import Answered, Entered, Identity, Routed
-from agentdyno.core.normalize import Evidence, normalize
+from agentdyno.core.normalize import normalize
 from agentdyno.core.records import Request
 
-R = TypeVar("R")
 words = st.sampled_from(["429", "error", "RateLimitError", "Timeout", "overloaded_error", "x"])
 identities = st.none() | st.builds(
     Identity, **dict.fromkeys(("session_id", "variant", "task_card", "provider", "key_hash", "key_alias"), words)
@@ -26,8 +25,9 @@ entereds = st.builds(
     at_us=st.integers(0, 2**50),
     path=words,
     request_bytes=st.integers(0, 2**40),
-    surface=st.sampled_from([None, "openai_chat", "anthropic_messages", "gemini"]),
+    surface=st.sampled_from([None, *DIALECTS]),
     streamed=st.booleans(),
+    purpose=st.sampled_from(["work", "title", "token_count", "model_list"]),
     identity=identities,
 )
 answereds = st.builds(
@@ -40,7 +40,10 @@ answereds = st.builds(
     disconnected=st.booleans(),
     complete=st.booleans(),
     events=st.lists(st.tuples(st.sampled_from(["start", "content", "done"]), st.integers(0, 999), st.integers(0, 99))),
-    usages=st.lists(st.sampled_from([{}, chat_usage(9, 3), messages_usage(9, 3), {"prompt_tokens": -1}]), max_size=2),
+    usages=st.lists(
+        st.sampled_from([{}, chat_usage(9, 3), messages_usage(9, 3), gemini_usage(9, 3), {"prompt_tokens": -1}]),
+        max_size=2,
+    ),
     error_code=st.none() | words,
     finish_reason=st.none() | words,
 )
@@ -55,18 +58,11 @@ routeds = st.builds(
 )
 
 
-def read_back(record: R) -> R:
-    """What a record is after it was in the spool."""
-    return msgspec.json.decode(msgspec.json.encode(record), type=type(record))
-
-
 @given(entereds, st.none() | answereds, st.lists(routeds, max_size=3))
 def test_any_evidence_makes_one_valid_row(entered: Entered, answer: Answered | None, reports: list[Routed]) -> None:
-    made = normalize(Evidence(entered, answer, tuple(reports)), "gw_1")
+    made = row(answer, *reports, entered=entered)
     # Every field of the record is there and no other, each of its declared type.
-    assert vars(made).keys() == {field.name for field in dataclasses.fields(Request)}
     assert msgspec.convert(vars(made), Request) == made
-    # The same records, read back from the spool and in another order, make the same row.
-    again = Evidence(read_back(entered), read_back(answer), tuple(read_back(report) for report in reversed(reports)))
-    assert normalize(again, "gw_1") == made
+    # The same records in another order make the same row.
+    assert Request(*normalize(heard(*reversed(reports), answer, entered), "gw_1")) == made
     assert (made.status == "ok") <= (made.error_class is None and made.error_code is None)

@@ -58,6 +58,14 @@ def test_an_undefined_metric_has_no_rollup() -> None:
     assert {r.metric for r in rollup_session([request_row()])} == {"request_bytes", "response_bytes"}
 
 
+def test_what_no_model_answers_is_in_no_rollup() -> None:
+    counts = [request_row(purpose=purpose, latency_ms=2.0) for purpose in ("token_count", "model_list")]
+    asked = [request_row(latency_ms=1.0), request_row(purpose="title", latency_ms=3.0)]
+    assert rollup_session(asked + counts) == rollup_session(asked)
+    assert rollup_of(rollup_session(asked), "latency_ms").n == 2  # a title is a model's answer
+    assert rollup_session(counts) == ()
+
+
 def test_zero_is_a_value() -> None:
     assert rollup_of(rollup_session([request_row(output_tokens=0)]), "output_tokens").n == 1
 

@@ -6,9 +6,10 @@
 Whatever looks like a secret is refused anywhere in a text, comments included, and shown in no message.
 """
 
-from agentdyno.core.config.entities import CONFIGS_FOLDER, FOLDERS, SETTINGS_FILE
+from agentdyno.core.config.entities import FOLDERS
 from agentdyno.core.config.loading import Config, entity_digest, fingerprint, load, missing_secrets, secrets_of
 from agentdyno.core.config.settings import GatewaySettings, SessionSettings, StandSettings
+from agentdyno.core.layout import CONFIGS_FOLDER, SETTINGS_FILE
 
 __all__ = [
     "CONFIGS_FOLDER",

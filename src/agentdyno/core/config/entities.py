@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 from agentdyno.core.config.documents import Document, Path
 from agentdyno.core.config.sound import Sound
 from agentdyno.core.errors import Fault
+from agentdyno.core.layout import CONFIGS_FOLDER
 from agentdyno.core.names import NAME, nearest
 from agentdyno.core.records import CONFIGURED
 
-SETTINGS_FILE = "dyno.yaml"
-CONFIGS_FOLDER = "configs"
 FOLDERS: Mapping[str, str] = MappingProxyType({f"{kind}s": kind for kind in CONFIGURED})
 """Folder below `configs/` to kind of entity."""
 

@@ -11,7 +11,6 @@ from agentdyno.core.config.checks import CHECKS, ENVIRONMENT_REFERENCE, referenc
 from agentdyno.core.config.decode import Decoded, decode
 from agentdyno.core.config.documents import Document, parse
 from agentdyno.core.config.entities import (
-    SETTINGS_FILE,
     Entity,
     Registry,
     kind_of,
@@ -23,6 +22,7 @@ from agentdyno.core.config.settings import StandSettings, settings_faults
 from agentdyno.core.errors import ConfigFaults, Fault, UserError
 from agentdyno.core.ids import digest
 from agentdyno.core.jsonable import content_digest
+from agentdyno.core.layout import SETTINGS_FILE
 from agentdyno.core.names import suggestion
 from agentdyno.core.records import CONFIGURED, Experiment, HarnessProfile, Provider, TaskCard, Variant
 from agentdyno.core.secrets import find_secrets, redact

@@ -148,7 +148,7 @@ def _read_document(answer: Answer, body: bytes) -> None:
 
 def read_request(body: bytes) -> RequestFacts:
     """Facts of a messages request."""
-    return reading.read_request(body)
+    return reading.read_request(body, "max_tokens")
 
 
 def stream_reader() -> AnswerReader:

@@ -162,7 +162,7 @@ def _read_document(answer: Answer, body: bytes) -> None:
 
 def read_request(body: bytes) -> RequestFacts:
     """Facts of a chat completion request."""
-    return reading.read_request(body)
+    return reading.read_request(body, "max_completion_tokens", "max_tokens")
 
 
 def stream_reader() -> AnswerReader:

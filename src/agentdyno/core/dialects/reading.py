@@ -21,12 +21,17 @@ from agentdyno.core.secrets import find_issued, find_secrets
 UNREADABLE = (ValueError, RecursionError)
 """What `decode` raises: not JSON, not UTF-8, not the expected shape, or nested beyond all sense."""
 _MAX_TEXT = 256
+_MAX_IDENTIFIER = 1024  # LiteLLM wraps the id of a response into one of its own, of some 400 letters
 _MAX_USAGE_BYTES = 16_384
 _MAX_USAGE_NESTING = 64
 _MAX_WORD = 64
 _SHORTEST_SECRET = 9  # our own prefix and one letter
 _MAX_COUNT = 2**53
 """No figure of any answer. Up to there sums of rows are exact, in whole numbers and in floats."""
+_NOTHING = msgspec.Raw()
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+_value = msgspec.json.Decoder()
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 # A word, never a sentence: what stands in the place of an error code is kept only in this form.
 _CODE = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
@@ -51,26 +56,53 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(repaired)
 
 
-def text(value: Any) -> str | None:
+def members(encoded: bytes) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, undecoded; none when it is something else."""
+    return _parts(encoded, _members, {})
+
+
+def items(encoded: bytes) -> list[msgspec.Raw]:
+    """The items of a JSON array, undecoded; none when it is something else."""
+    return _parts(encoded, _items, [])
+
+
+def number(encoded: bytes) -> int | None:
+    """What `natural` takes, undecoded yet."""
+    return natural(_parts(encoded, _value, None))
+
+
+def _parts(encoded: bytes, decoder: msgspec.json.Decoder[T], otherwise: T) -> T:
+    try:
+        return decode(encoded, decoder)
+    except UNREADABLE:
+        return otherwise
+
+
+def text(value: Any, max_length: int = _MAX_TEXT) -> str | None:
     """A short text of the wire, to compare and not to keep; None for anything else."""
-    return value if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT else None
+    return value if isinstance(value, str) and 0 < len(value) <= max_length else None
 
 
 def name(value: Any) -> str | None:
     """A model or a reason, in a form to be kept: without blanks or control characters, and nothing like a secret."""
-    found = _unbroken(value)
+    found = _unbroken(value, _MAX_TEXT)
     return found if found is None or len(found) < _SHORTEST_SECRET or not find_secrets(found) else None
 
 
 def identifier(value: Any) -> str | None:
     """An id, in a form to be kept: as `name`, though it may be as random as a secret, if no issuer's prefix says so."""
-    found = _unbroken(value)
+    found = _unbroken(value, _MAX_IDENTIFIER)
     return found if found is None or len(found) < _SHORTEST_SECRET or not find_issued(found) else None
 
 
-def _unbroken(value: Any) -> str | None:
-    found = text(value)
+def _unbroken(value: Any, max_length: int) -> str | None:
+    found = text(value, max_length)
     return found if found is not None and " " not in found and found.isprintable() else None
+
+
+def natural(value: Any) -> int | None:
+    """A natural number of the wire, zero included, that can be a count of tokens; None for anything else."""
+    return value if type(value) is int and 0 <= value <= _MAX_COUNT else None
 
 
 def count(usage: Mapping[str, Any], name: str, otherwise: int | None = None) -> int | None:
@@ -121,12 +153,12 @@ def _is_name(value: str) -> bool:
     return name(value) is not None
 
 
-def error_code(error: Any) -> str | None:
-    """The `code` of an error object, or else its `type`; `error` when it names neither, None when there is no error."""
+def error_code(error: Any, names: tuple[str, ...] = ("code", "type")) -> str | None:
+    """The first of these members of an error object that is a code; `error` when none is, None without an error."""
     if not error:
         return None
     if isinstance(error, dict):
-        for name in ("code", "type"):
+        for name in names:
             code = error.get(name)
             if type(code) is int:
                 code = str(code)
@@ -145,6 +177,8 @@ def possible(tokens: Tokens) -> Tokens:
     read, write, reasoning = tokens.cache_read, tokens.cache_write, tokens.reasoning
     if tokens.input is not None and tokens.input > _MAX_COUNT:  # a sum of figures that each were possible
         return possible(tokens._replace(input=None, cache_read=None, cache_write=None))
+    if tokens.output is not None and tokens.output > _MAX_COUNT:
+        return possible(tokens._replace(output=None, reasoning=None))
     if tokens.input is not None:
         read = None if read is not None and read > tokens.input else read
         write = None if write is not None and write > tokens.input else write
@@ -158,18 +192,33 @@ def possible(tokens: Tokens) -> Tokens:
 class _RequestBody(msgspec.Struct):
     model: Any = None
     stream: Any = None
+    tools: msgspec.Raw = _NOTHING
+    functions: msgspec.Raw = _NOTHING
+    """What a chat's tools were called before."""
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
 
 
 _request_body = msgspec.json.Decoder(_RequestBody)
 
 
-def read_request(body: bytes) -> RequestFacts:
-    """Facts of a request's body, where they are named `model` and `stream`."""
+def read_request(body: bytes, *limits: str) -> RequestFacts:
+    """Facts of a request's body. `limits` are its names for the limit of the output: the first that has a value holds.
+
+    No message and no tool is decoded, so that half a megabyte of them takes less than a millisecond.
+    """
     try:
         request = decode(body, _request_body)
     except UNREADABLE:
         return RequestFacts(None, False)
-    return RequestFacts(name(request.model), request.stream is True)
+    told = (natural(getattr(request, limit)) for limit in limits)
+    return RequestFacts(
+        model=name(request.model),
+        streamed=request.stream is True,
+        offers_tools=bool(items(request.tools) or items(request.functions)),
+        output_limit_tokens=next((limit for limit in told if limit is not None), None),
+    )
 
 
 class StreamReader:

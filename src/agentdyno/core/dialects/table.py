@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from agentdyno.core.dialects import anthropic_messages, openai_chat
+from agentdyno.core.dialects import anthropic_messages, gemini, openai_chat, openai_responses
 from agentdyno.core.dialects.reading import name
 from agentdyno.core.dialects.wire import Dialect
 from agentdyno.core.records import Surface
@@ -26,7 +26,12 @@ class Call(NamedTuple):
 
 
 DIALECTS: Mapping[Surface, Dialect] = MappingProxyType(
-    {"openai_chat": openai_chat, "anthropic_messages": anthropic_messages}
+    {
+        "openai_chat": openai_chat,
+        "openai_responses": openai_responses,
+        "anthropic_messages": anthropic_messages,
+        "gemini": gemini,
+    }
 )
 _PATHS: Mapping[str, Call] = MappingProxyType(
     {
@@ -38,7 +43,7 @@ _PATHS: Mapping[str, Call] = MappingProxyType(
         "/v1/messages/count_tokens": Call("anthropic_messages", counts_tokens=True),
     }
 )
-_GEMINI = re.compile(r"/(?:v1beta|v1)/models/(?P<model>[^:]+):(?P<operation>\w+)")
+_GEMINI = re.compile(r"/(?:v1beta|v1)/models/(?P<model>.+):(?P<operation>\w+)")
 _GEMINI_CALLS = ("generateContent", "streamGenerateContent", "countTokens")
 
 

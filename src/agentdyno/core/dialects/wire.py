@@ -55,7 +55,7 @@ class Answer:
     events: list[Event]
     """Of a stream, in order; empty when not streamed."""
     usages: list[dict[str, Any]]
-    """Usage objects in the order they came: verbatim, less texts that are no words."""
+    """Usage objects in the order they came: verbatim, less texts that are no words. Running totals leave the last."""
     response_id: str | None = None
     model: str | None = None
     finish_reason: str | None = None
@@ -63,7 +63,7 @@ class Answer:
     error_code: str | None = None
     """The `code` (or else `type`) of an error object, wherever it stood: body or stream."""
     complete: bool = False
-    """The terminal event of the stream was seen, or the whole JSON document could be read."""
+    """The stream came to its end as its surface marks it, or the whole JSON document could be read."""
 
 
 class AnswerReader(Protocol):
