@@ -1,11 +1,11 @@
 """What a script answers to a request, before it takes a surface's form. Pure.
 
 Tokens are counted by two rules that anyone can check:
-- input: a quarter of the bytes, rounded up, of the canonical JSON of the request's `messages`, `tools` and `system`, as
-  far as it has them;
+- input: a quarter of the bytes, rounded up, of the canonical JSON of the request's messages, tools and system text, by
+  whichever of the names in `_COUNTED` it has them;
 - output: the pieces of the answer. A piece is a word with the white space before it, the start of a tool call, or up to
   8 characters of the call's arguments.
-A turn may override them. `max_tokens` and stop sequences are not heeded.
+A turn may override them. Limits of the output and stop sequences are not heeded.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agentdyno.core.ids import canonical_json
-from agentdyno.providers.script import Failure, Latency, Script, ScriptedUsage
-from agentdyno.providers.tool_choice import OfferedTool, ToolCall, choose_call
+from agentdyno.providers.script import Cut, Failure, Latency, Script, ScriptedUsage
+from agentdyno.providers.tool_choice import OfferedTool, ToolCall, choose_call, working_folder
 
 NO_TOOL = "No tool was offered that could do what the script asks for."
 _ARGUMENT_PIECE_CHARS = 8
 _BYTES_PER_TOKEN = 4
-_COUNTED = ("messages", "tools", "system")
+_COUNTED = (
+    *("messages", "input", "contents"),
+    "tools",
+    *("system", "instructions", "systemInstruction", "system_instruction"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,17 @@ class Ask:
     model: str
     streamed: bool
     turn: int
-    """Answers that the conversation already holds: its assistant messages."""
+    """Answers that the conversation already holds."""
     tools: tuple[OfferedTool, ...]
     input_tokens: int
+    prompt: Mapping[str, Any] = field(default_factory=dict)
+    """The counted part of the body, as it came."""
     stream_usage: bool = True
     """Whether a stream is to end with the usage."""
+    stream_array: bool = False
+    """Whether a stream is to be a JSON array, element by element, and not server-sent events."""
+    knows_cache_writes: bool = True
+    """Whether the surface can say how much was written to the cache."""
 
 
 class Usage(NamedTuple):
@@ -72,35 +82,55 @@ class ArgumentsPiece(NamedTuple):
 Piece = TextPiece | CallStart | ArgumentsPiece
 
 
+class Break(NamedTuple):
+    """Where an answer ends before its end."""
+
+    after_pieces: int
+    error: Failure | None
+    """What the client is told; without one the connection is closed."""
+
+
 @dataclass(frozen=True)
 class Reply:
-    """An answer that is not an error."""
+    """An answer that is not an error, or not at once."""
 
-    model: str
+    ask: Ask
     text: str | None
     call: ToolCall | None
     pieces: tuple[Piece, ...]
     usage: Usage
+    breaks: Break | None = None
+
+
+def prompt_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a request's body that is counted as input."""
+    return {name: body[name] for name in _COUNTED if name in body}
 
 
 def count_input_tokens(body: Mapping[str, Any]) -> int:
     """The input tokens of a request's body."""
-    counted = canonical_json({name: body[name] for name in _COUNTED if name in body})
-    size_bytes = len(counted.encode("utf-8", "surrogatepass"))
+    size_bytes = len(canonical_json(prompt_of(body)).encode("utf-8", "surrogatepass"))
     return -(-size_bytes // _BYTES_PER_TOKEN)
 
 
-def perform(script: Script, ask: Ask) -> Reply | Failure:
-    """The script's answer to the request."""
+def perform(script: Script, ask: Ask, *, strikes: bool = True) -> Reply | Failure:
+    """The script's answer to the request; `strikes` says whether the turn's fault befalls it this time."""
     turn = script.turn(ask.turn)
-    if turn.error is not None:
-        return turn.error
+    fault = turn.fault if strikes else None
+    if isinstance(fault, Failure) and (fault.after_pieces is None or not ask.streamed):
+        return fault
     text = turn.text
-    call = None if turn.tool is None else choose_call(turn.tool, ask.tools)
+    call = None if turn.tool is None else choose_call(turn.tool, ask.tools, working_folder(ask.prompt))
     if turn.tool is not None and call is None:
         text = NO_TOOL if text is None else f"{text}\n{NO_TOOL}"
     pieces = (*text_pieces(text), *call_pieces(call))
-    return Reply(ask.model, text, call, pieces, _usage(turn.usage, ask.input_tokens, len(pieces)))
+    return Reply(ask, text, call, pieces, _usage(turn.usage, ask, len(pieces)), _break(fault, len(pieces)))
+
+
+def _break(fault: Failure | Cut | None, pieces: int) -> Break | None:
+    if fault is None or fault.after_pieces is None:
+        return None
+    return Break(min(fault.after_pieces, pieces), fault if isinstance(fault, Failure) else None)
 
 
 def text_pieces(text: str | None) -> Iterator[TextPiece]:
@@ -132,11 +162,11 @@ def piece_delays_ms(latency: Latency, pieces: int, seed: Sequence[object]) -> li
     return [delay_ms * draw.uniform(1 - latency.jitter, 1 + latency.jitter) for delay_ms in plain_ms]
 
 
-def _usage(override: ScriptedUsage, input_tokens: int, output_tokens: int) -> Usage:
+def _usage(override: ScriptedUsage, ask: Ask, output_tokens: int) -> Usage:
     return Usage(
-        input=input_tokens if override.input is None else override.input,
+        input=ask.input_tokens if override.input is None else override.input,
         output=output_tokens if override.output is None else override.output,
         cache_read=override.cache_read,
-        cache_write=override.cache_write,
+        cache_write=override.cache_write if ask.knows_cache_writes else 0,
         reasoning=override.reasoning,
     )

@@ -2,6 +2,9 @@
 
 A script has a name, by which a client asks for it as a model, and turns. A turn says `text`, calls a `tool`, does both
 in this order, or is an `error`. Conversations longer than the script repeat its last turn.
+
+An answer may come to grief: a turn with an answer may also have an `error`, met `times` times before the answer comes,
+or in the midst of it (`after_pieces`), or a `cut`.
 """
 
 from __future__ import annotations
@@ -30,12 +33,24 @@ class ToolUse:
 
 @dataclass(frozen=True)
 class Failure:
-    """An HTTP error in place of an answer."""
+    """An HTTP error in place of an answer or, of a stream, in its midst."""
 
     status: Annotated[int, Field("HTTP status, 400 to 599")]
     message: Annotated[str, Field("the sentence that the client gets")]
     code: Annotated[str | None, Field("error's own code, on surfaces that have one")] = None
     retry_after_s: Annotated[float | None, Field("when to try again, sent as retry-after", unit="s")] = None
+    after_pieces: Annotated[
+        int | None, Field("a stream brings so many pieces of the answer, and then the error as an event")
+    ] = None
+    times: Annotated[int | None, Field("a conversation meets it so often, and then the answer; else always")] = None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A connection that is closed in the midst of an answer."""
+
+    after_pieces: Annotated[int, Field("a stream brings so many pieces; one document, half of its bytes")]
+    times: Annotated[int | None, Field("a conversation meets it so often, and then the answer; else always")] = None
 
 
 @dataclass(frozen=True)
@@ -60,13 +75,19 @@ class ScriptedUsage:
 
 @dataclass(frozen=True)
 class Turn:
-    """One answer: text, a tool call, text and then a tool call, or an error."""
+    """One answer: text, a tool call, text and then a tool call, or an error; and what it comes to grief by."""
 
     text: Annotated[str | None, Field("what is said")] = None
     tool: Annotated[ToolUse | None, Field("what a tool is then to do")] = None
-    error: Annotated[Failure | None, Field("an HTTP error instead")] = None
+    error: Annotated[Failure | None, Field("an HTTP error instead, or first, or in the midst")] = None
+    cut: Annotated[Cut | None, Field("the connection is closed in the midst")] = None
     latency: Annotated[Latency | None, Field("in place of the script's")] = None
     usage: Annotated[ScriptedUsage, Field("tokens in place of the counted ones")] = ScriptedUsage()
+
+    @property
+    def fault(self) -> Failure | Cut | None:
+        """What the answer comes to grief by."""
+        return self.cut if self.error is None else self.error
 
 
 @dataclass(frozen=True)

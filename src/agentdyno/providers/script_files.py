@@ -9,7 +9,7 @@ from agentdyno.core.config.decode import decode
 from agentdyno.core.config.documents import Document, parse
 from agentdyno.core.config.documents import Path as FieldPath
 from agentdyno.core.errors import ConfigFaults, Fault, UserError
-from agentdyno.providers.script import Failure, Latency, Script, ScriptedUsage, ToolUse, Turn
+from agentdyno.providers.script import Cut, Failure, Latency, Script, ScriptedUsage, ToolUse, Turn
 
 BUILT_IN = Path(__file__).parent / "scripts"
 
@@ -63,15 +63,25 @@ def _script_faults(document: Document, script: Script) -> Iterator[Fault]:
 
 
 def _turn_faults(document: Document, path: FieldPath, turn: Turn) -> Iterator[Fault]:
-    if (turn.error is None) == (turn.text is None and turn.tool is None):
-        yield document.fault(path, "needs a text, a tool or both, or else an error")
+    if (turn.text is None and turn.tool is None) != _fails_wholly(turn.error):
+        yield document.fault(path, "needs a text, a tool or both, or else an error without times and after_pieces")
+    if turn.error is not None and turn.cut is not None:
+        yield document.fault((*path, "cut"), "cannot stand beside an error")
     if turn.tool is not None:
         yield from _tool_faults(document, (*path, "tool"), turn.tool)
     if turn.error is not None:
         yield from _failure_faults(document, (*path, "error"), turn.error)
+        yield from _encounter_faults(document, (*path, "error"), turn.error)
+    if turn.cut is not None:
+        yield from _encounter_faults(document, (*path, "cut"), turn.cut)
     if turn.latency is not None:
         yield from _latency_faults(document, (*path, "latency"), turn.latency)
     yield from _usage_faults(document, (*path, "usage"), turn.usage)
+
+
+def _fails_wholly(error: Failure | None) -> bool:
+    """Whether the error is all that ever comes."""
+    return error is not None and error.times is None and error.after_pieces is None
 
 
 def _tool_faults(document: Document, path: FieldPath, tool: ToolUse) -> Iterator[Fault]:
@@ -84,6 +94,13 @@ def _failure_faults(document: Document, path: FieldPath, failure: Failure) -> It
         yield document.fault((*path, "status"), f"expected an HTTP error from 400 to 599, found {failure.status}")
     if failure.retry_after_s is not None and failure.retry_after_s < 0:
         yield document.fault((*path, "retry_after_s"), "is below zero")
+
+
+def _encounter_faults(document: Document, path: FieldPath, fault: Failure | Cut) -> Iterator[Fault]:
+    if fault.after_pieces is not None and fault.after_pieces < 0:
+        yield document.fault((*path, "after_pieces"), "is below zero")
+    if fault.times is not None and fault.times < 1:
+        yield document.fault((*path, "times"), "is below one")
 
 
 def _latency_faults(document: Document, path: FieldPath, latency: Latency) -> Iterator[Fault]:

@@ -1,10 +1,11 @@
-"""A provider whose models are scripts, over OpenAI chat completions and Anthropic messages.
+"""A provider whose models are scripts, over OpenAI chat completions and responses, Anthropic messages, and Gemini.
 
     python -m agentdyno.providers.scripted --port 0 --port-file F [--seed N] [--scripts DIR] [--die-with-parent]
 
-The model that a client names selects the script; the assistant messages in the conversation select the turn. So the
-same conversation gets the same answer, and nothing is remembered between requests but the count of what was served:
-`GET /served`, reset by `DELETE /served`.
+The model that a client names selects the script; the model's answers in the conversation select the turn. So the same
+conversation gets the same answer, and nothing is remembered between requests but the count of what was served, and
+which conversations have met an error that a script has only so many times. `GET /served` shows the one,
+`DELETE /served` forgets both.
 """
 
 from __future__ import annotations
@@ -15,26 +16,59 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from agentdyno.core.ids import key_hash
 from agentdyno.core.records import Surface
-from agentdyno.providers import scripted_chat, scripted_messages
+from agentdyno.providers import scripted_chat, scripted_gemini, scripted_messages, scripted_responses
 from agentdyno.providers.child import add_child_arguments, child_options, listen, run_program, serve_until_stopped
-from agentdyno.providers.reply import Ask, Reply, perform, piece_delays_ms
+from agentdyno.providers.encounters import Encounters
+from agentdyno.providers.reply import Ask, perform, piece_delays_ms
 from agentdyno.providers.script import Failure, Script
 from agentdyno.providers.script_files import BUILT_IN, load_scripts
-from agentdyno.providers.scripted_wire import AskError, Stamp, Wire, read_object
+from agentdyno.providers.scripted_wire import AskError, ReadAsk, Stamp, Wire, read_object
+from agentdyno.providers.sending import Answer, send_document, send_failure, send_stream, send_whole
 from agentdyno.providers.served import Served, ServedRequest
+
+
+class Endpoint(NamedTuple):
+    """What a path of the provider serves."""
+
+    surface: Surface
+    wire: Wire
+    read_ask: ReadAsk
+    count_document: Callable[[int], dict[str, Any]] | None = None
+    """The answer to a token count, where the path is for counting."""
+
+
+_ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
+    {
+        "/v1/chat/completions": Endpoint("openai_chat", scripted_chat, scripted_chat.read_ask),
+        "/v1/responses": Endpoint("openai_responses", scripted_responses, scripted_responses.read_ask),
+        "/v1/responses/input_tokens": Endpoint(
+            "openai_responses", scripted_responses, scripted_responses.read_ask, scripted_responses.count_document
+        ),
+        "/v1/messages": Endpoint("anthropic_messages", scripted_messages, scripted_messages.read_ask),
+        "/v1/messages/count_tokens": Endpoint(
+            "anthropic_messages", scripted_messages, scripted_messages.read_count, scripted_messages.count_document
+        ),
+    }
+)
+# With the version or without: clients differ in how much of the address they are told.
+_GEMINI_PATHS = tuple(f"{version}/models/{{model:path}}:{{operation}}" for version in ("/v1beta", "/v1", ""))
+_KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
 
 
 @dataclass
@@ -47,27 +81,29 @@ class ScriptedProvider:
     """Unique to this run; part of every request id and answer id."""
     now_us: Callable[[], int]
     served: Served = field(default_factory=Served)
+    encounters: Encounters = field(default_factory=Encounters)
     arrivals: int = 0
 
     def app(self) -> Starlette:
         """The ASGI application."""
-        return Starlette(
-            routes=[
-                Route("/v1/chat/completions", self.chat_completions, methods=["POST"]),
-                Route("/v1/messages", self.messages, methods=["POST"]),
-                Route("/v1/models", self.models, methods=["GET"]),
-                Route("/served", self.show_served, methods=["GET"]),
-                Route("/served", self.reset_served, methods=["DELETE"]),
-            ]
-        )
+        routes = [
+            Route(path, partial(self._serve, endpoint), methods=["POST"]) for path, endpoint in _ENDPOINTS.items()
+        ]
+        routes += [Route(path, self.gemini, methods=["POST"]) for path in _GEMINI_PATHS]
+        routes += [
+            Route("/v1/models", self.models, methods=["GET"]),
+            Route("/served", self.show_served, methods=["GET"]),
+            Route("/served", self.reset_served, methods=["DELETE"]),
+        ]
+        return Starlette(routes=routes)
 
-    async def chat_completions(self, request: Request) -> Response:
-        """OpenAI chat completions."""
-        return await self._answer("openai_chat", scripted_chat, request)
-
-    async def messages(self, request: Request) -> Response:
-        """Anthropic messages."""
-        return await self._answer("anthropic_messages", scripted_messages, request)
+    async def gemini(self, request: Request) -> Response:
+        """Gemini, whose paths say the model and the operation."""
+        model, operation = request.path_params["model"], request.path_params["operation"]
+        as_events = request.query_params.get("alt") == "sse"
+        read_ask = partial(scripted_gemini.read_ask, model=model, operation=operation, as_events=as_events)
+        count_document = scripted_gemini.count_document if operation == "countTokens" else None
+        return await self._serve(Endpoint("gemini", scripted_gemini, read_ask, count_document), request)
 
     async def models(self, _: Request) -> Response:
         """The scripts, as OpenAI lists models."""
@@ -79,90 +115,68 @@ class ScriptedProvider:
         return JSONResponse(self.served.document())
 
     async def reset_served(self, _: Request) -> Response:
-        """Forget what was served. Ids go on, so that none comes twice."""
+        """Forget what was served and which errors were met. Ids go on, so that none comes twice."""
         self.served.requests.clear()
+        self.encounters.forget()
         return Response(status_code=204)
 
-    async def _answer(self, surface: Surface, wire: Wire, request: Request) -> Response:
-        entry = self._enter(surface, request)
+    async def _serve(self, endpoint: Endpoint, request: Request) -> Response:
+        entry = self._enter(endpoint, request)
         try:
-            ask = wire.read_ask(read_object(await request.body()))
+            ask = endpoint.read_ask(read_object(await request.body()))
+            entry.model, entry.streamed, entry.turn = ask.model, ask.streamed, ask.turn
+            script = self._script(ask.model)
         except AskError as error:
-            return self._fail(wire, entry, Failure(400, error.message))
-        entry.model, entry.streamed, entry.turn = ask.model, ask.streamed, ask.turn
-        script = self.scripts.get(ask.model)
-        if script is None:
-            return self._fail(wire, entry, Failure(404, f"there is no script named {ask.model}", "model_not_found"))
+            return send_failure(endpoint.wire, entry, error.failure)
         entry.script = script.name
-        outcome = perform(script, ask)
-        pieces = 1 if isinstance(outcome, Failure) else len(outcome.pieces)
-        delays_ms = piece_delays_ms(script.latency_of(ask.turn), pieces, (script.name, ask.turn, self.seed))
-        if isinstance(outcome, Failure):
-            await asyncio.sleep(sum(delays_ms) / 1000)
-            return self._fail(wire, entry, outcome)
-        entry.count_input(outcome.usage)
-        if ask.streamed:
-            return self._stream(wire, entry, ask, outcome, delays_ms)
-        await asyncio.sleep(sum(delays_ms) / 1000)
-        entry.count_output(outcome.usage)
-        entry.status, entry.complete = 200, not await request.is_disconnected()
-        return JSONResponse(
-            wire.document(outcome, self._stamp(entry)), headers={wire.REQUEST_ID_HEADER: entry.request_id}
-        )
+        if endpoint.count_document is not None:
+            return send_whole(endpoint.wire, entry, endpoint.count_document(ask.input_tokens))
+        return await self._answer(endpoint.wire, entry, script, ask, request)
 
-    def _enter(self, surface: Surface, request: Request) -> ServedRequest:
+    def _enter(self, endpoint: Endpoint, request: Request) -> ServedRequest:
         self.arrivals += 1
+        at_us = self.now_us()
         entry = ServedRequest(
             n=self.arrivals,
-            surface=surface,
-            request_id=f"req_{self.run_id}{self.arrivals:08d}",
-            at_us=self.now_us(),
-            authorization_digests=authorization_digests(request.headers),
+            surface=endpoint.surface,
+            request_id=self._stamp(self.arrivals, at_us).request_id,
+            at_us=at_us,
+            authorization_digests=authorization_digests(request.headers, request.query_params),
+            operation="generate" if endpoint.count_document is None else "count_tokens",
         )
         self.served.requests.append(entry)
         return entry
 
-    def _stamp(self, entry: ServedRequest) -> Stamp:
-        return Stamp(f"{self.run_id}{entry.n:08d}", entry.at_us // 1_000_000)
+    def _stamp(self, n: int, at_us: int) -> Stamp:
+        return Stamp(f"{self.run_id}{n:08d}", at_us // 1_000_000)
 
-    def _fail(self, wire: Wire, entry: ServedRequest, failure: Failure) -> Response:
-        entry.status, entry.complete = failure.status, True
-        headers = {wire.REQUEST_ID_HEADER: entry.request_id}
-        if failure.retry_after_s is not None:
-            headers["retry-after"] = f"{failure.retry_after_s:g}"
-        return JSONResponse(wire.error_document(failure, entry.request_id), failure.status, headers=headers)
+    def _script(self, model: str) -> Script:
+        script = self.scripts.get(model)
+        if script is None:
+            raise AskError(f"there is no script named {model}", 404, "model_not_found")
+        return script
 
-    def _stream(self, wire: Wire, entry: ServedRequest, ask: Ask, reply: Reply, delays_ms: Sequence[float]) -> Response:
-        entry.status = 200
-        headers = {wire.REQUEST_ID_HEADER: entry.request_id, "cache-control": "no-cache"}
-        events = self._events(wire, entry, ask, reply, delays_ms)
-        return StreamingResponse(events, headers=headers, media_type="text/event-stream")
-
-    async def _events(
-        self, wire: Wire, entry: ServedRequest, ask: Ask, reply: Reply, delays_ms: Sequence[float]
-    ) -> AsyncIterator[bytes]:
-        """The stream's bytes. Code after a `yield` runs once those bytes are with the connection."""
-        due_s = time.monotonic()
-        remaining_ms = iter(delays_ms)
-        frames = list(wire.frames(reply, self._stamp(entry), stream_usage=ask.stream_usage))
-        last = max(index for index, frame in enumerate(frames) if frame.brings != "trailer")
-        for index, frame in enumerate(frames):
-            if frame.brings == "piece":
-                due_s += next(remaining_ms) / 1000
-                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            yield frame.data
-            if frame.brings == "piece":
-                entry.output_tokens += 1
-            if index == last:
-                entry.count_output(reply.usage)
-                entry.complete = True
+    async def _answer(self, wire: Wire, entry: ServedRequest, script: Script, ask: Ask, request: Request) -> Response:
+        outcome = perform(script, ask, strikes=self.encounters.strikes(script, ask))
+        pieces = 1 if isinstance(outcome, Failure) else len(outcome.pieces)
+        delays_ms = piece_delays_ms(script.latency_of(ask.turn), pieces, (script.name, ask.turn, self.seed))
+        if isinstance(outcome, Failure):
+            await asyncio.sleep(sum(delays_ms) / 1000)
+            return send_failure(wire, entry, outcome)
+        entry.count_input(outcome.usage)
+        answer = Answer(wire, outcome, self._stamp(entry.n, entry.at_us), entry, delays_ms)
+        return send_stream(answer) if ask.streamed else await send_document(answer, request)
 
 
-def authorization_digests(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Hex SHA-256 of the keys in a request's headers."""
-    bearer, api_key = headers.get("authorization"), headers.get("x-api-key")
-    keys = [bearer.split(" ", 1)[-1]] if bearer is not None else []
-    return tuple(key_hash(key) for key in [*keys, *([api_key] if api_key is not None else [])])
+def authorization_digests(headers: Mapping[str, str], query: Mapping[str, str]) -> tuple[str, ...]:
+    """Hex SHA-256 of the keys in a request's headers and query."""
+    bearer = headers.get("authorization")
+    keys = [
+        None if bearer is None else bearer.split(" ", 1)[-1],
+        *(headers.get(name) for name in _KEY_HEADERS),
+        query.get("key"),
+    ]
+    return tuple(key_hash(key) for key in keys if key is not None)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def read_ask(body: dict[str, Any]) -> Ask:
     offered = [offered_tool(function, "parameters") for function in functions]
     options = body.get("stream_options")
     wants_usage = isinstance(options, dict) and options.get("include_usage") is True
-    return ask_of(body, tuple(tool for tool in offered if tool is not None), stream_usage=wants_usage)
+    return ask_of(body, offered, stream_usage=wants_usage)
 
 
 def document(reply: Reply, stamp: Stamp) -> dict[str, Any]:
@@ -32,8 +32,9 @@ def document(reply: Reply, stamp: Stamp) -> dict[str, Any]:
     return _answer("chat.completion", reply, stamp) | {"choices": [choice], "usage": _usage(reply.usage)}
 
 
-def frames(reply: Reply, stamp: Stamp, *, stream_usage: bool) -> Iterator[Frame]:
+def frames(reply: Reply, stamp: Stamp) -> Iterator[Frame]:
     """The role, a chunk for each piece, the finish, the usage if it was asked for, and the end mark."""
+    stream_usage = reply.ask.stream_usage
     head = _answer("chat.completion.chunk", reply, stamp) | ({"usage": None} if stream_usage else {})
 
     def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
@@ -42,11 +43,11 @@ def frames(reply: Reply, stamp: Stamp, *, stream_usage: bool) -> Iterator[Frame]
 
     yield Frame(chunk({"role": "assistant", "content": None if reply.text is None else "", "refusal": None}))
     for piece in reply.pieces:
-        yield Frame(chunk(_delta(piece, stamp)), "piece")
+        yield Frame(chunk(_delta(piece, stamp)), pieces=1)
     yield Frame(chunk({}, _finish_reason(reply)))
     if stream_usage:
         yield Frame(server_sent(head | {"choices": [], "usage": _usage(reply.usage)}))
-    yield Frame(server_sent("[DONE]"), "trailer")
+    yield Frame(server_sent("[DONE]"), trailer=True)
 
 
 def error_document(failure: Failure, request_id: str) -> dict[str, Any]:
@@ -57,12 +58,17 @@ def error_document(failure: Failure, request_id: str) -> dict[str, Any]:
     return {"error": {"message": failure.message, "type": error_type, "param": None, "code": failure.code}}
 
 
+def error_event(failure: Failure, reply: Reply, stamp: Stamp, sent: int) -> bytes:
+    """The error in place of a chunk; nothing follows it."""
+    return server_sent(error_document(failure, stamp.request_id))
+
+
 def _answer(kind: str, reply: Reply, stamp: Stamp) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{stamp.serial}",
         "object": kind,
         "created": stamp.created_s,
-        "model": reply.model,
+        "model": reply.ask.model,
         "service_tier": "default",
         "system_fingerprint": None,
     }

@@ -28,7 +28,17 @@ def read_ask(body: dict[str, Any]) -> Ask:
         raise AskError("max_tokens must be an integer")
     tools = body.get("tools") if body.get("tool_choice") != {"type": "none"} else None
     offered = [offered_tool(tool, "input_schema") for tool in tools] if isinstance(tools, list) else []
-    return ask_of(body, tuple(tool for tool in offered if tool is not None))
+    return ask_of(body, offered)
+
+
+def read_count(body: dict[str, Any]) -> Ask:
+    """What the body of a token count asks about. Raises AskError."""
+    return ask_of(body)
+
+
+def count_document(tokens: int) -> dict[str, Any]:
+    """The answer to a token count."""
+    return {"input_tokens": tokens}
 
 
 def document(reply: Reply, stamp: Stamp) -> dict[str, Any]:
@@ -42,7 +52,7 @@ def document(reply: Reply, stamp: Stamp) -> dict[str, Any]:
     return _message(reply, stamp) | {"content": content, "stop_reason": _stop_reason(reply), "usage": usage}
 
 
-def frames(reply: Reply, stamp: Stamp, *, stream_usage: bool) -> Iterator[Frame]:
+def frames(reply: Reply, stamp: Stamp) -> Iterator[Frame]:
     """The message with its input usage, the blocks with a delta for each piece, the stop with its output usage.
 
     This surface always streams the usage.
@@ -75,6 +85,11 @@ def error_document(failure: Failure, request_id: str) -> dict[str, Any]:
     return {"type": "error", "error": {"type": error_type, "message": failure.message}, "request_id": request_id}
 
 
+def error_event(failure: Failure, reply: Reply, stamp: Stamp, sent: int) -> bytes:
+    """An event named `error` with the error's document; nothing follows it."""
+    return server_sent(error_document(failure, stamp.request_id), "error")
+
+
 def _frame(event: str, **fields: Any) -> Frame:
     return Frame(server_sent({"type": event} | fields, event))
 
@@ -89,7 +104,7 @@ def _piece_frame(piece: Piece, block: int, stamp: Stamp) -> Frame:
             frame = _frame("content_block_delta", index=block, delta={"type": "input_json_delta", "partial_json": json})
         case _:
             assert_never(piece)
-    return frame._replace(brings="piece")
+    return frame._replace(pieces=1)
 
 
 def _message(reply: Reply, stamp: Stamp) -> dict[str, Any]:
@@ -97,7 +112,7 @@ def _message(reply: Reply, stamp: Stamp) -> dict[str, Any]:
         "id": f"msg_{stamp.serial}",
         "type": "message",
         "role": "assistant",
-        "model": reply.model,
+        "model": reply.ask.model,
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,

@@ -1,19 +1,30 @@
-"""What each surface of the scripted provider gives: asks out of bodies, documents and streams out of replies. Pure."""
+"""What each surface of the scripted provider gives: documents and streams out of replies, errors. Pure.
+
+With it, what their ways of reading asks out of bodies share.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from agentdyno.core.errors import DynoError
-from agentdyno.providers.reply import Ask, Reply, count_input_tokens
+from agentdyno.providers.reply import Ask, Reply, count_input_tokens, prompt_of
 from agentdyno.providers.script import Failure
 from agentdyno.providers.tool_choice import OfferedTool
 
 
 class AskError(DynoError):
-    """A request's body is not what its surface wants: answered with status 400."""
+    """A request is not what its surface wants, or wants what is not there: answered with this status."""
+
+    def __init__(self, message: str, status: int = 400, code: str | None = None) -> None:
+        super().__init__(message)
+        self.failure = Failure(status, message, code)
+
+
+ReadAsk = Callable[[dict[str, Any]], Ask]
+"""From a request's body to what it asks for. Raises AskError."""
 
 
 class Stamp(NamedTuple):
@@ -24,13 +35,20 @@ class Stamp(NamedTuple):
     created_s: int
     """Unix time."""
 
+    @property
+    def request_id(self) -> str:
+        """The provider's id of the request that is answered."""
+        return f"req_{self.serial}"
+
 
 class Frame(NamedTuple):
     """One event of a stream: its bytes, and what they bring."""
 
     data: bytes
-    brings: Literal["piece", "frame", "trailer"] = "frame"
-    """`piece`: a piece of the answer, a token. `trailer`: clients may hang up before it, the answer being whole."""
+    pieces: int = 0
+    """How many pieces of the answer, which is how many tokens."""
+    trailer: bool = False
+    """Clients may hang up before it, the answer being whole."""
 
 
 class Wire(Protocol):
@@ -41,16 +59,16 @@ class Wire(Protocol):
         """The response header that carries the provider's request id."""
         ...
 
-    def read_ask(self, body: dict[str, Any]) -> Ask:
-        """What the body asks for. Raises AskError."""
-        ...
-
     def document(self, reply: Reply, stamp: Stamp) -> dict[str, Any]:
         """The whole answer as one JSON document."""
         ...
 
-    def frames(self, reply: Reply, stamp: Stamp, *, stream_usage: bool) -> Iterator[Frame]:
+    def frames(self, reply: Reply, stamp: Stamp) -> Iterator[Frame]:
         """The answer as a stream."""
+        ...
+
+    def error_event(self, failure: Failure, reply: Reply, stamp: Stamp, sent: int) -> bytes:
+        """The event by which a stream fails after `sent` frames of it."""
         ...
 
     def error_document(self, failure: Failure, request_id: str) -> dict[str, Any]:
@@ -80,20 +98,48 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def ask_of(body: Mapping[str, Any], tools: tuple[OfferedTool, ...], *, stream_usage: bool = True) -> Ask:
-    """The part of an ask that all surfaces write alike. Raises AskError."""
-    model, messages = body.get("model"), body.get("messages")
+def ask_of(body: Mapping[str, Any], tools: Iterable[OfferedTool | None] = (), *, stream_usage: bool = True) -> Ask:
+    """What the two surfaces with `messages` write alike. Raises AskError."""
+    messages = objects_of(body, "messages")
+    return Ask(
+        model=model_of(body),
+        streamed=body.get("stream") is True,
+        turn=sum(message.get("role") == "assistant" for message in messages),
+        tools=tuple(tool for tool in tools if tool is not None),
+        input_tokens=count_input_tokens(body),
+        prompt=prompt_of(body),
+        stream_usage=stream_usage,
+    )
+
+
+def model_of(body: Mapping[str, Any]) -> str:
+    """The model that a body names. Raises AskError."""
+    model = body.get("model")
     if not isinstance(model, str):
         raise AskError("model must be a string")
-    if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
-        raise AskError("messages must be a list of one or more objects")
-    turn = sum(message.get("role") == "assistant" for message in messages)
-    return Ask(model, body.get("stream") is True, turn, tools, count_input_tokens(body), stream_usage)
+    return model
 
 
-def offered_tool(value: Any, schema_name: str) -> OfferedTool | None:
-    """A tool with a name and, under `schema_name`, the schema of its arguments; None for any other kind of tool."""
+def objects_of(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects, one or more, that a field of a body lists. Raises AskError."""
+    value = body.get(name)
+    if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
+        raise AskError(f"{name} must be a list of one or more objects")
+    return value
+
+
+def count_answers(items: Iterable[bool]) -> int:
+    """How many answers there are among items that are (True) or are not the model's: neighbours are one answer."""
+    answers, before = 0, False
+    for is_models in items:
+        answers += is_models and not before
+        before = is_models
+    return answers
+
+
+def offered_tool(value: Any, *schema_names: str) -> OfferedTool | None:
+    """A tool with a name and, under one of `schema_names`, its arguments' schema; None for other kinds of tool."""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return None
-    schema = value.get(schema_name)
+    schema = next((value[name] for name in schema_names if name in value), None)
     return OfferedTool(value["name"], schema) if isinstance(schema, dict) else None

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from agentdyno.core.records import Surface
 from agentdyno.providers.reply import Usage
+
+Operation = Literal["generate", "count_tokens"]
 
 
 @dataclass
 class ServedRequest:
     """One request, filled in while it is answered: what has not gone out yet is not counted yet.
 
-    Tokens are as a whole answer reports them, input including cache reads and writes. Of a stream that was cut, the
-    input counts, the output tokens are the pieces that went out, and the reasoning is 0, for none was reported.
+    Tokens are as a whole answer reports them, input including cache reads and writes. Of an answer that was broken off,
+    by the client or by the script, the input counts, the output tokens are the pieces that were made, and the reasoning
+    is 0, for none was reported. Counting tokens uses none.
     """
 
     n: int
@@ -24,7 +27,9 @@ class ServedRequest:
     request_id: str
     at_us: int
     authorization_digests: tuple[str, ...]
-    """Hex SHA-256 of each key that came, in `authorization` (without its scheme) or `x-api-key`."""
+    """Hex SHA-256 of each key that came: in `authorization` (without its scheme), in the headers that vendors have for
+    keys, or in the query."""
+    operation: Operation = "generate"
     model: str | None = None
     script: str | None = None
     turn: int | None = None
@@ -37,8 +42,15 @@ class ServedRequest:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    broken_off: Literal["error", "cut"] | None = None
+    """What ended the answer in its midst, by the script."""
     complete: bool = False
     """Whether the whole answer went out. A chat stream is whole before its end mark; some clients do not await it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the client was told of an error, before the answer or in its midst."""
+        return self.broken_off == "error" or (self.status is not None and self.status >= 400)
 
     def count_input(self, usage: Usage) -> None:
         """The prompt was taken."""
@@ -64,14 +76,19 @@ class Served:
 
 
 def totals(requests: Sequence[ServedRequest]) -> dict[str, int]:
-    """Sums over requests: how many, how many whole answers and errors among them, and their tokens."""
+    """Sums over requests for answers: how many, how many whole answers and errors among them, and their tokens.
+
+    Beside them, how many requests there were to count tokens.
+    """
+    generated = [request for request in requests if request.operation == "generate"]
     return {
-        "requests": len(requests),
-        "complete": sum(request.complete for request in requests),
-        "errors": sum(request.status is not None and request.status >= 400 for request in requests),
-        "input_tokens": sum(request.input_tokens for request in requests),
-        "output_tokens": sum(request.output_tokens for request in requests),
-        "cache_read_tokens": sum(request.cache_read_tokens for request in requests),
-        "cache_write_tokens": sum(request.cache_write_tokens for request in requests),
-        "reasoning_tokens": sum(request.reasoning_tokens for request in requests),
+        "requests": len(generated),
+        "complete": sum(request.complete for request in generated),
+        "errors": sum(request.failed for request in generated),
+        "input_tokens": sum(request.input_tokens for request in generated),
+        "output_tokens": sum(request.output_tokens for request in generated),
+        "cache_read_tokens": sum(request.cache_read_tokens for request in generated),
+        "cache_write_tokens": sum(request.cache_write_tokens for request in generated),
+        "reasoning_tokens": sum(request.reasoning_tokens for request in generated),
+        "count_tokens": len(requests) - len(generated),
     }

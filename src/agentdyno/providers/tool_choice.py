@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from agentdyno.core.ids import canonical_json
+from agentdyno.providers.plain_values import Schema, merged_schema, properties_of, required_values, type_of
 from agentdyno.providers.script import ToolUse, WriteFile
 
 # Names of arguments, compared in lower case without underscores: file_path and filePath are one.
 _COMMANDS = frozenset({"command", "cmd"})
-_PATHS = frozenset({"path", "filepath", "filename", "file"})
+_PATHS = frozenset({"path", "filepath", "filename", "file", "absolutepath", "targetfile"})
 _CONTENTS = frozenset({"content", "contents", "text", "filetext"})
+# Where several tools take such arguments, one whose name says what it does is the likelier.
+_SHELL_NAMES = re.compile(r"(?i)shell|bash|exec|terminal|command|run")
+_WRITER_NAMES = re.compile(r"(?i)write|create|save|edit")
+_WRITING = frozenset({"create", "write", "overwrite"})
+_FOLDER = re.compile(
+    r"(?i)(?:(?:working(?: in the)?|current|workspace|project)[ _-]?(?:directory|folder|dir)|cwd)\b"
+    r"[^/]{0,40}(/[^\s\"'`<>\\,;]+)"
+)
 
 
 class OfferedTool(NamedTuple):
     """A tool as a request offers it."""
 
     name: str
-    schema: Mapping[str, Any]
+    schema: Schema
     """JSON schema of its arguments."""
 
 
@@ -30,20 +41,17 @@ class ToolCall(NamedTuple):
     arguments: dict[str, Any]
 
 
-def choose_call(use: ToolUse, offered: Sequence[OfferedTool]) -> ToolCall | None:
-    """The call that does it: by a shell if one is offered, else by a tool that writes files; None if neither fits."""
+def choose_call(use: ToolUse, offered: Sequence[OfferedTool], folder: str | None = None) -> ToolCall | None:
+    """The call that does it: by a shell if one is offered, else by a tool that writes files; None if neither fits.
+
+    `folder` is the harness's working folder, for tools that want absolute paths.
+    """
     command = use.shell if use.write_file is None else writing_command(use.write_file)
-    for tool in offered:
-        argument = _text_argument(tool, _COMMANDS)
-        if argument is not None:
-            return _call(tool, {argument: command})
-    if use.write_file is None:
-        return None
-    for tool in offered:
-        path, content = _text_argument(tool, _PATHS), _text_argument(tool, _CONTENTS)
-        if path is not None and content is not None:
-            return _call(tool, {path: use.write_file.path, content: use.write_file.text})
-    return None
+    call = _first_call(offered, _SHELL_NAMES, lambda tool: _command_arguments(tool, command or ""))
+    if call is None and use.write_file is not None:
+        file = use.write_file
+        call = _first_call(offered, _WRITER_NAMES, lambda tool: _file_arguments(tool, file, folder))
+    return call
 
 
 def writing_command(file: WriteFile) -> str:
@@ -53,43 +61,67 @@ def writing_command(file: WriteFile) -> str:
     return write if folder in (".", "/") else f"mkdir -p -- {shlex.quote(folder)} && {write}"
 
 
-def _text_argument(tool: OfferedTool, names: frozenset[str]) -> str | None:
-    """The first argument of free text that goes by one of these names."""
-    for name, schema in _properties(tool).items():
-        if name.lower().replace("_", "") in names and _is_free_text(schema):
-            return name
+def working_folder(prompt: Mapping[str, Any]) -> str | None:
+    """The folder that a prompt names as the one where the work is done."""
+    found = _FOLDER.search(canonical_json(prompt))
+    return None if found is None else found[1].rstrip(".)]")
+
+
+def _first_call(
+    offered: Sequence[OfferedTool], likely: re.Pattern[str], arguments_for: Callable[[OfferedTool], dict[str, Any]]
+) -> ToolCall | None:
+    """The call of the likeliest tool that has arguments for it, with plain values for the others that it requires."""
+    for tool in sorted(offered, key=lambda tool: likely.search(tool.name) is None):
+        arguments = arguments_for(tool)
+        if arguments:
+            others = required_values(merged_schema(tool.schema, tool.schema), tool.schema)
+            return ToolCall(tool.name, arguments | {name: others[name] for name in others if name not in arguments})
     return None
 
 
-def _properties(tool: OfferedTool) -> Mapping[str, Any]:
-    properties = tool.schema.get("properties")
-    return properties if isinstance(properties, Mapping) else {}
+def _command_arguments(tool: OfferedTool, command: str) -> dict[str, Any]:
+    for name, schema in _named(tool, _COMMANDS):
+        if _admits_text(schema, tool.schema):
+            return {name: command}
+        if type_of(schema) == "array" and _admits_text(schema.get("items"), tool.schema):
+            return {name: ["bash", "-lc", command]}
+    return {}
 
 
-def _is_free_text(schema: Any) -> bool:
+def _file_arguments(tool: OfferedTool, file: WriteFile, folder: str | None) -> dict[str, Any]:
+    path = next((each for each in _named(tool, _PATHS) if _admits_text(each.schema, tool.schema)), None)
+    content = next((each for each in _named(tool, _CONTENTS) if _admits_text(each.schema, tool.schema)), None)
+    if path is None or content is None:
+        return {}
+    wants_absolute = folder is not None and "absolute" in f"{path.name} {path.schema.get('description')}".lower()
+    whole_path = str(PurePosixPath(folder or "", file.path)) if wants_absolute else file.path
+    return {path.name: whole_path, content.name: file.text, **_operation(tool)}
+
+
+def _operation(tool: OfferedTool) -> dict[str, str]:
+    """The choice that makes an editor write, where it has one of several things to do."""
+    for name, schema in properties_of(merged_schema(tool.schema, tool.schema)).items():
+        choices = merged_schema(schema, tool.schema).get("enum")
+        for choice in choices if isinstance(choices, list) else []:
+            if isinstance(choice, str) and choice.lower() in _WRITING:
+                return {name: choice}
+    return {}
+
+
+class _Argument(NamedTuple):
+    name: str
+    schema: Schema
+
+
+def _named(tool: OfferedTool, names: frozenset[str]) -> Iterator[_Argument]:
+    for name, schema in properties_of(merged_schema(tool.schema, tool.schema)).items():
+        if name.lower().replace("_", "") in names:
+            yield _Argument(name, merged_schema(schema, tool.schema))
+
+
+def _admits_text(schema: Any, root: Schema) -> bool:
     """Whether any string will do. An enumeration will not: an editor's `command` is no shell's."""
-    if not isinstance(schema, Mapping) or "enum" in schema or "const" in schema:
-        return False
-    declared = schema.get("type")
-    alternatives = schema.get("anyOf")
-    return (
-        declared == "string"
-        or (isinstance(declared, list) and "string" in declared)
-        or (isinstance(alternatives, list) and any(_is_free_text(each) for each in alternatives))
-    )
-
-
-def _call(tool: OfferedTool, arguments: dict[str, Any]) -> ToolCall:
-    """The call with those arguments, and the plainest values for others that the tool requires."""
-    required = tool.schema.get("required")
-    others = [name for name in required if name not in arguments] if isinstance(required, list) else []
-    return ToolCall(tool.name, arguments | {name: _plainest(_properties(tool).get(name)) for name in others})
-
-
-def _plainest(schema: Any) -> Any:
-    if not isinstance(schema, Mapping):
-        return None
-    if isinstance(schema.get("enum"), list) and schema["enum"]:
-        return schema["enum"][0]
-    plain = {"string": "scripted", "boolean": False, "integer": 0, "number": 0, "array": [], "object": {}}
-    return plain.get(str(schema.get("type")))
+    merged = merged_schema(schema, root)
+    declared = merged.get("type")
+    several = isinstance(declared, list) and "string" in declared
+    return (type_of(merged) == "string" or several) and "enum" not in merged and "const" not in merged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from agentdyno.providers.reply import (
     NO_TOOL,
     ArgumentsPiece,
     Ask,
+    Break,
     CallStart,
     Reply,
     TextPiece,
@@ -23,14 +25,14 @@ from agentdyno.providers.reply import (
     piece_delays_ms,
     text_pieces,
 )
-from agentdyno.providers.script import Failure, Latency, Script, ScriptedUsage, ToolUse, Turn
+from agentdyno.providers.script import Cut, Failure, Latency, Script, ScriptedUsage, ToolUse, Turn
 from agentdyno.providers.tool_choice import OfferedTool, ToolCall
 
 SHELL = OfferedTool("bash", {"properties": {"command": {"type": "string"}}})
 
 
-def ask(turn: int = 0, tools: tuple[OfferedTool, ...] = ()) -> Ask:
-    return Ask("s", streamed=False, turn=turn, tools=tools, input_tokens=7)
+def ask(turn: int = 0, tools: tuple[OfferedTool, ...] = (), *, streamed: bool = False) -> Ask:
+    return Ask("s", streamed=streamed, turn=turn, tools=tools, input_tokens=7)
 
 
 def reply(script: Script, asked: Ask) -> Reply:
@@ -90,6 +92,40 @@ def test_a_turn_may_override_its_usage_in_part_or_whole() -> None:
     assert reply(Script("s", (Turn("a b", usage=ScriptedUsage(input=0)),)), ask()).usage == Usage(0, 2)
 
 
+def test_a_surface_without_cache_writes_does_not_report_them() -> None:
+    script = Script("s", (Turn("a", usage=ScriptedUsage(input=100, cache_read=60, cache_write=40)),))
+
+    answer = reply(script, replace(ask(), knows_cache_writes=False))
+
+    assert answer.usage == Usage(input=100, output=1, cache_read=60, cache_write=0)
+
+
+def test_an_error_that_spares_this_attempt_leaves_the_answer() -> None:
+    limit = Failure(429, "Later.", times=1)
+    script = Script("s", (Turn("Hi", error=limit),))
+
+    assert perform(script, ask(), strikes=True) == limit
+    spared = perform(script, ask(), strikes=False)
+    assert isinstance(spared, Reply)
+    assert (spared.text, spared.breaks) == ("Hi", None)
+
+
+def test_an_error_in_the_midst_needs_a_stream() -> None:
+    midway = Failure(500, "No.", after_pieces=1)
+    script = Script("s", (Turn("Hi you", error=midway),))
+
+    assert perform(script, ask()) == midway
+    assert reply(script, ask(streamed=True)).breaks == Break(1, midway)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_cut_lies_within_the_answer(streamed: bool) -> None:
+    early, late = (Script("s", (Turn("Hi you", cut=Cut(pieces)),)) for pieces in (0, 9))
+
+    assert reply(early, ask(streamed=streamed)).breaks == Break(0, None)
+    assert reply(late, ask(streamed=streamed)).breaks == Break(2, None)  # it has two words
+
+
 @pytest.mark.parametrize(
     ("body", "tokens"),
     [
@@ -97,6 +133,8 @@ def test_a_turn_may_override_its_usage_in_part_or_whole() -> None:
         ({"messages": [], "model": "m", "temperature": 1}, 4),  # other fields do not count
         ({"messages": ["é"]}, 5),  # 19 bytes: é takes two
         ({"messages": ["ab"], "tools": [], "system": "s"}, 11),  # {"messages":["ab"],"system":"s","tools":[]}: 42 bytes
+        ({"input": "hi", "instructions": "s"}, 9),  # {"input":"hi","instructions":"s"} is 33 bytes
+        ({"contents": [], "systemInstruction": {}}, 10),  # {"contents":[],"systemInstruction":{}} is 38 bytes
         ({"messages": ["\ud800"]}, 5),  # half a surrogate pair, 3 bytes: 20
     ],
 )

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentdyno.core.errors import ConfigFaults, UserError
-from agentdyno.providers.script import Failure, Latency, Script, ScriptedUsage, ToolUse, Turn, WriteFile
+from agentdyno.providers.script import Cut, Failure, Latency, Script, ScriptedUsage, ToolUse, Turn, WriteFile
 from agentdyno.providers.script_files import BUILT_IN, load_scripts, parse_script
+
+NO_ANSWER = "turns[0] needs a text, a tool or both, or else an error without times and after_pieces"
 
 
 def faults_of(text: str) -> list[str]:
@@ -32,6 +34,9 @@ def test_a_script_with_everything() -> None:
           - text: Done.
             usage: {input: 10, output: 4, cache_read: 6, cache_write: 4, reasoning: 4}
           - error: {status: 429, code: slow_down, message: Later., retry_after_s: 0}
+          - {text: Now., error: {status: 529, message: Full., times: 2}}
+          - {text: Half an answer., error: {status: 500, message: No., after_pieces: 1}}
+          - {text: Half an answer., cut: {after_pieces: 0, times: 1}}
         """,
     )
 
@@ -44,6 +49,9 @@ def test_a_script_with_everything() -> None:
             Turn(tool=ToolUse(shell="ls")),
             Turn("Done.", usage=ScriptedUsage(10, 4, 6, 4, 4)),
             Turn(error=Failure(429, "Later.", "slow_down", 0)),
+            Turn("Now.", error=Failure(529, "Full.", times=2)),
+            Turn("Half an answer.", error=Failure(500, "No.", after_pieces=1)),
+            Turn("Half an answer.", cut=Cut(0, times=1)),
         ),
     )
 
@@ -67,8 +75,22 @@ def test_every_fault_of_a_field_has_its_line() -> None:
 @pytest.mark.parametrize(
     ("turn", "fault"),
     [
-        ("{}", "turns[0] needs a text, a tool or both, or else an error"),
-        ("{text: hi, error: {status: 500, message: m}}", "turns[0] needs a text, a tool or both, or else an error"),
+        ("{}", NO_ANSWER),
+        ("{text: hi, error: {status: 500, message: m}}", NO_ANSWER),
+        ("{error: {status: 500, message: m, times: 1}}", NO_ANSWER),
+        ("{error: {status: 500, message: m, after_pieces: 1}}", NO_ANSWER),
+        ("{cut: {after_pieces: 1}}", NO_ANSWER),
+        ("{text: hi, cut: {after_pieces: -1}}", "turns[0].cut.after_pieces is below zero"),
+        ("{text: hi, cut: {after_pieces: 1, times: 0}}", "turns[0].cut.times is below one"),
+        (
+            "{text: hi, error: {status: 500, message: m, after_pieces: -1}}",
+            "turns[0].error.after_pieces is below zero",
+        ),
+        ("{text: hi, error: {status: 500, message: m, times: 0}}", "turns[0].error.times is below one"),
+        (
+            "{text: hi, error: {status: 500, message: m, times: 1}, cut: {after_pieces: 1}}",
+            "turns[0].cut cannot stand beside an error",
+        ),
         ("{tool: {}}", "turns[0].tool needs either write_file or shell"),
         (
             "{error: {status: 200, message: m}}",
@@ -120,14 +142,8 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_the_built_in_scripts() -> None:
     scripts = load_scripts([BUILT_IN])
 
-    assert set(scripts) == {
-        "hello",
-        "write-file",
-        "mini-swe-agent",
-        "slow",
-        "cached",
-        "rate-limited",
-        "overloaded",
-        "failing",
-    }
+    assert {
+        *("hello", "write-file", "mini-swe-agent", "slow", "slow-start", "cached"),
+        *("rate-limited", "rate-limited-once", "overloaded", "failing", "fails-midway", "cut", "cut-once"),
+    } <= set(scripts)
     assert all(script.description for script in scripts.values())

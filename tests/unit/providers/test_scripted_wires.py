@@ -1,34 +1,19 @@
-"""Bodies to asks, replies to documents and streams, on both surfaces."""
+"""Bodies to asks, replies to documents and streams: chat and messages, and what all surfaces share."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tests.unit.providers.replies import CALL, STAMP, make_reply, payloads
 
-from agentdyno.providers import scripted_chat, scripted_messages
-from agentdyno.providers.reply import Reply, Usage, call_pieces, text_pieces
+from agentdyno.providers import scripted_chat, scripted_gemini, scripted_messages, scripted_responses
+from agentdyno.providers.reply import Reply
 from agentdyno.providers.script import Failure
-from agentdyno.providers.scripted_wire import AskError, Frame, Stamp, Wire, read_object, server_sent
-from agentdyno.providers.tool_choice import OfferedTool, ToolCall
+from agentdyno.providers.scripted_wire import AskError, Frame, ReadAsk, Wire, count_answers, read_object, server_sent
+from agentdyno.providers.tool_choice import OfferedTool
 
-STAMP = Stamp("7", created_s=1_700_000_000)
-USAGE = Usage(input=100, output=9, cache_read=60, cache_write=30, reasoning=4)
 SCHEMA = {"type": "object", "properties": {"command": {"type": "string"}}}
-CALL = ToolCall("bash", {"command": "ls"})
-
-
-def make_reply(text: str | None = None, call: ToolCall | None = None) -> Reply:
-    return Reply("m", text, call, (*text_pieces(text), *call_pieces(call)), USAGE)
-
-
-def payloads(frames: Sequence[Frame]) -> list[Any]:
-    """What a stream's data lines hold, the end mark left out."""
-    lines = b"".join(frame.data for frame in frames).decode().splitlines()
-    data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
-    return [json.loads(each) for each in data if each != "[DONE]"]
 
 
 def test_a_server_sent_event_keeps_its_data_in_one_line() -> None:
@@ -43,16 +28,16 @@ def test_a_body_that_is_no_json_object(body: bytes) -> None:
         read_object(body)
 
 
-@pytest.mark.parametrize("wire", [scripted_chat, scripted_messages])
+@pytest.mark.parametrize("read_ask", [scripted_chat.read_ask, scripted_messages.read_ask])
 @pytest.mark.parametrize(
     "wrong",
     [{"model": None}, {"model": 3}, {"messages": []}, {"messages": "hi"}, {"messages": ["hi"]}],
 )
-def test_a_body_that_asks_for_nothing(wire: Wire, wrong: dict[str, Any]) -> None:
+def test_a_body_that_asks_for_nothing(read_ask: ReadAsk, wrong: dict[str, Any]) -> None:
     body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
 
     with pytest.raises(AskError, match="must be"):
-        wire.read_ask(body | wrong)
+        read_ask(body | wrong)
 
 
 def test_messages_wants_a_limit() -> None:
@@ -88,11 +73,12 @@ def test_a_messages_body() -> None:
 
     assert (ask.model, ask.streamed, ask.turn) == ("m", False, 1)
     assert ask.tools == (OfferedTool("bash", SCHEMA),)
+    assert scripted_messages.read_count({"model": "m", "messages": body["messages"]}).turn == 1  # it needs no limit
     assert scripted_messages.read_ask(body | {"tool_choice": {"type": "none"}}).tools == ()
 
 
 def test_a_chat_stream_of_text() -> None:
-    frames = list(scripted_chat.frames(make_reply("Hi you"), STAMP, stream_usage=False))
+    frames = list(scripted_chat.frames(make_reply("Hi you", stream_usage=False), STAMP))
 
     chunks = payloads(frames)
     assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
@@ -106,11 +92,11 @@ def test_a_chat_stream_of_text() -> None:
     assert {(chunk["id"], chunk["object"], chunk["model"]) for chunk in chunks} == {
         ("chatcmpl-7", "chat.completion.chunk", "m")
     }
-    assert frames[-1] == Frame(b"data: [DONE]\n\n", "trailer")
+    assert frames[-1] == Frame(b"data: [DONE]\n\n", trailer=True)
 
 
 def test_a_chat_stream_carries_its_usage_only_in_a_last_chunk_without_choices() -> None:
-    *chunks, last = payloads(list(scripted_chat.frames(make_reply("Hi"), STAMP, stream_usage=True)))
+    *chunks, last = payloads(list(scripted_chat.frames(make_reply("Hi"), STAMP)))
 
     assert [chunk["usage"] for chunk in chunks] == [None, None, None]
     assert last["choices"] == []
@@ -123,9 +109,9 @@ def test_a_chat_stream_carries_its_usage_only_in_a_last_chunk_without_choices() 
 
 
 def test_a_chat_stream_of_a_tool_call() -> None:
-    chunks = payloads(list(scripted_chat.frames(make_reply(call=CALL), STAMP, stream_usage=False)))
+    chunks = payloads(list(scripted_chat.frames(make_reply(call=CALL), STAMP)))
 
-    role, start, *fragments, finish = [chunk["choices"][0] for chunk in chunks]
+    role, start, *fragments, finish = [chunk["choices"][0] for chunk in chunks if chunk["choices"]]
     assert role["delta"]["content"] is None
     assert start["delta"]["tool_calls"] == [
         {"index": 0, "id": "call_7", "type": "function", "function": {"name": "bash", "arguments": ""}}
@@ -150,7 +136,7 @@ def test_a_chat_document() -> None:
 
 
 def test_a_messages_stream_of_text_and_a_tool_call() -> None:
-    frames = list(scripted_messages.frames(make_reply("Hi you", CALL), STAMP, stream_usage=True))
+    frames = list(scripted_messages.frames(make_reply("Hi you", CALL), STAMP))
 
     events = payloads(frames)
     assert [event["type"] for event in events] == [
@@ -178,7 +164,7 @@ def test_a_messages_stream_of_text_and_a_tool_call() -> None:
 
 
 def test_messages_split_their_usage_over_two_events_and_leave_cached_input_out() -> None:
-    events = payloads(list(scripted_messages.frames(make_reply("Hi"), STAMP, stream_usage=True)))
+    events = payloads(list(scripted_messages.frames(make_reply("Hi"), STAMP)))
 
     # 100 of input - 60 read - 30 written = 10
     input_usage = {"input_tokens": 10, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 30}
@@ -186,14 +172,12 @@ def test_messages_split_their_usage_over_two_events_and_leave_cached_input_out()
     assert events[-2]["usage"] == input_usage | {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}}
 
 
-@pytest.mark.parametrize("wire", [scripted_chat, scripted_messages])
+@pytest.mark.parametrize("wire", [scripted_chat, scripted_responses, scripted_messages, scripted_gemini])
 @pytest.mark.parametrize(
     "answer", [make_reply("Hi you"), make_reply(call=CALL), make_reply("Hi", CALL), make_reply("")]
 )
-def test_every_piece_is_one_frame(wire: Wire, answer: Reply) -> None:
-    frames = list(wire.frames(answer, STAMP, stream_usage=True))
-
-    assert sum(frame.brings == "piece" for frame in frames) == len(answer.pieces)
+def test_every_piece_is_brought_once(wire: Wire, answer: Reply) -> None:
+    assert sum(frame.pieces for frame in wire.frames(answer, STAMP)) == len(answer.pieces)
 
 
 def test_a_messages_document() -> None:
@@ -228,3 +212,22 @@ def test_an_error_has_the_type_of_its_status(status: int, chat_type: str, messag
         "error": {"type": messages_type, "message": "No."},
         "request_id": "req_1",
     }
+
+
+def test_an_error_in_the_midst_of_a_stream_has_the_form_of_one_before_it() -> None:
+    failure = Failure(529, "No.", "some_code")
+
+    chat = scripted_chat.error_event(failure, make_reply("Hi"), STAMP, 2)
+    messages = scripted_messages.error_event(failure, make_reply("Hi"), STAMP, 2)
+
+    assert payloads([Frame(chat)]) == [scripted_chat.error_document(failure, "req_7")]
+    assert messages.startswith(b"event: error\n")
+    assert payloads([Frame(messages)]) == [scripted_messages.error_document(failure, "req_7")]
+
+
+@pytest.mark.parametrize(
+    ("items", "answers"),
+    [([], 0), ([False], 0), ([True, True, False, True], 2), ([False, True, False, False, True, True], 2)],
+)
+def test_neighbouring_items_of_the_model_are_one_answer(items: list[bool], answers: int) -> None:
+    assert count_answers(items) == answers
