@@ -9,28 +9,27 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from secrets import token_bytes
 from typing import NamedTuple
 
-from agentdyno.core.config import Config
 from agentdyno.core.errors import UserError
+from agentdyno.core.layout import HOME_FOLDER
 from agentdyno.core.records import Request, Session
 from agentdyno.reporting.variants import VariantTable, variant_table
 from agentdyno.sessions.interruption import held_interruptions
 from agentdyno.sessions.launching import Launch, start_session
 from agentdyno.sessions.opening import Context, Wanted
-from agentdyno.sessions.project import HOME_FOLDER, home_of, load_project, scaffold
+from agentdyno.sessions.project import first_configuration, home_of, scaffold
+from agentdyno.sessions.repository import new_repository
 from agentdyno.stand.home import Home
 from agentdyno.stand.state import running_stand
 from agentdyno.stand.supervisor import Stand
 from agentdyno.store.ledger import Ledger
 
 EXPERIMENT = "free-text-or-schema"
-TOOL_VARIANT, TOOL_TASK_CARD = "scripted-mini-swe-agent", "write-hello"
+TOOL_EXPERIMENT = "tool-call"
 _MARKER = ".dyno-demo"
 _WORK = "work"
 _ANOTHER_FOLDER = "name another folder: `dyno demo --folder DIR`"
@@ -72,9 +71,11 @@ def run_demo(
     """
     _require_ours(project)
     inner = {name: value for name, value in environ.items() if name != "DYNO_HOME"}
-    config = _first_configuration()
+    # Read apart, so that nothing of an earlier demo is touched before this one can run.
+    config = first_configuration()
     steps = plan(config.experiment(EXPERIMENT).variants, config.experiment(EXPERIMENT).task_cards, repeats)
-    tools = Step(TOOL_VARIANT, TOOL_TASK_CARD, None)
+    with_tool = config.experiment(TOOL_EXPERIMENT)
+    tools = Step(with_tool.variants[0], with_tool.task_cards[0], TOOL_EXPERIMENT)
     _require_harnesses(
         {config.harness_profile(config.variant(s.variant).harness_profile).version_command[0] for s in (*steps, tools)},
         inner,
@@ -94,13 +95,6 @@ def run_demo(
             progress.finished(step, session)
         requests = ledger.requests(session.session_id)
         return DemoResult(variant_table(ledger, EXPERIMENT), session, requests, project, home)
-
-
-def _first_configuration() -> Config:
-    """What `dyno init` writes; read apart, so that nothing of an earlier demo is touched before this one can run."""
-    with tempfile.TemporaryDirectory() as folder:
-        scaffold(Path(folder))
-        return load_project(Path(folder))
 
 
 def plan(variants: tuple[str, ...], task_cards: tuple[str, ...], repeats: int, seed: int = _SEED) -> list[Step]:
@@ -131,15 +125,8 @@ def _prepare(project: Path) -> Path:
     (project / ".gitignore").write_text("*\n")
     scaffold(project)
     work = project / _WORK
-    (work / "runs").mkdir(parents=True)
-    (work / ".gitignore").write_text("runs/\n")
-    identity = ("-c", "user.name=dyno demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
-    for arguments in (
-        ("init", "--quiet"),
-        ("add", "--force", ".gitignore"),
-        (*identity, "commit", "--quiet", "-m", "start"),
-    ):
-        subprocess.run(["git", "-C", str(work), *arguments], check=True, stdin=subprocess.DEVNULL)
+    new_repository(work, ignored="runs/\n")
+    (work / "runs").mkdir()
     return work
 
 

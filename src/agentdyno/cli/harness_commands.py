@@ -1,0 +1,149 @@
+"""`dyno harness list|show|check`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentdyno.cli.completion import harness_profiles
+from agentdyno.cli.edges import current_folder
+from agentdyno.cli.printing import Json, passing_line, print_json, print_page
+from agentdyno.clock import now_us
+
+if TYPE_CHECKING:
+    from agentdyno.core.config import Config
+    from agentdyno.core.records import HarnessProfile
+    from agentdyno.reporting.harnesses import HarnessReport
+
+harness_app = typer.Typer(help="Look at harness profiles, and verify harnesses.", no_args_is_help=True)
+Programs = Annotated[
+    Path, typer.Option("--harnesses", help="Folder with harnesses' programs, looked in before the PATH.")
+]
+_PROGRAMS = Path(".harnesses/bin")
+
+
+@harness_app.command("list")
+def list_harnesses(harnesses: Programs = _PROGRAMS, as_json: Json = False) -> None:
+    """List the profiles, and what is installed of them."""
+    import tempfile
+
+    from agentdyno.core.jsonable import to_jsonable
+    from agentdyno.reporting.harnesses import render_harnesses
+    from agentdyno.runner.harness_check import look_up
+
+    profiles = [profile for profile in _config().harness_profiles.values() if profile.command]
+    with tempfile.TemporaryDirectory() as folder, passing_line("asking for versions"):
+        listed = look_up(profiles, _environ(harnesses), Path(folder) / "versions.json")
+    if as_json:
+        print_json([{**to_jsonable(item.profile), "program": item.program, "version": item.version} for item in listed])
+    else:
+        print_page(render_harnesses(listed))
+
+
+@harness_app.command()
+def show(name: Annotated[str, typer.Argument(help="Harness profile.", autocompletion=harness_profiles)]) -> None:
+    """Print a profile as it was written.
+
+    It is what one of your own may begin with.
+    """
+    from agentdyno.sessions.project import profile_text
+
+    _config().harness_profile(name)
+    typer.echo(profile_text(current_folder(), name), nl=False)
+
+
+@harness_app.command()
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Harness profiles.", autocompletion=harness_profiles)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Check every profile.")] = False,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Also run each with every call refused, and show how it ends.")
+    ] = False,
+    limit_s: Annotated[float, typer.Option("--limit", min=1, help="Seconds that a run may take.")] = 120.0,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Markdown page whose status table is written anew.")
+    ] = None,
+    harnesses: Programs = _PROGRAMS,
+    as_json: Json = False,
+) -> None:
+    """Run harnesses for real, against scripted answers.
+
+    What the stand recorded is compared with what the provider counted. A harness works on a task of two turns in a folder and a HOME of its own, on a stand that is started for it. Ends
+    with exit code 1 when one of them is installed and not verified.
+    """
+    import signal
+
+    from agentdyno.core.jsonable import to_jsonable
+    from agentdyno.reporting.harnesses import render_reports
+    from agentdyno.runner.harness_check import Options, check_harnesses
+
+    profiles = _chosen(_config(), names or (), every=every)
+    if page is not None:
+        _require_marks(page)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    reports: list[HarnessReport] = []
+    for report in check_harnesses(
+        profiles, _environ(harnesses), Options(refused, limit_s), now_us, lambda line: typer.echo(line, err=True)
+    ):
+        reports.append(report)
+        typer.echo(f"{len(reports)} of {len(profiles)}: {report.harness_profile} {report.state}", err=True)
+    if as_json:
+        print_json([to_jsonable(report) for report in reports])
+    else:
+        print_page(render_reports(reports))
+    if page is not None:
+        _write_page(page, reports)
+    if any(report.state == "differs" for report in reports):
+        raise typer.Exit(1)
+
+
+def _config() -> Config:
+    """The project's configuration; outside of one, what a new project would have."""
+    from agentdyno.core.errors import UserError
+    from agentdyno.sessions.project import find_project, first_configuration, load_project
+
+    try:
+        project = find_project(current_folder())
+    except UserError:
+        return first_configuration()
+    return load_project(project)
+
+
+def _environ(harnesses: Path) -> dict[str, str]:
+    import os
+
+    if not harnesses.is_dir():
+        return dict(os.environ)
+    return {**os.environ, "PATH": f"{harnesses.resolve()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+
+def _chosen(config: Config, names: Sequence[str], *, every: bool) -> list[HarnessProfile]:
+    from agentdyno.core.errors import UserError
+
+    if every == bool(names):
+        raise UserError("name the harnesses to check, or say --all", "`dyno harness list` shows them")
+    if every:
+        return [profile for profile in config.harness_profiles.values() if profile.command]
+    return [config.harness_profile(name) for name in dict.fromkeys(names)]
+
+
+def _require_marks(page: Path) -> None:
+    from agentdyno.core.errors import UserError
+    from agentdyno.reporting.harnesses import BEGIN, END, with_table
+
+    if not page.is_file() or with_table(page.read_text(), "") is None:
+        raise UserError(f"{page} has no place for the table", f"write `{BEGIN}` and `{END}` around it")
+
+
+def _write_page(page: Path, reports: Sequence[HarnessReport]) -> None:
+    from agentdyno.reporting.harnesses import markdown_table, with_table
+
+    written = with_table(page.read_text(), markdown_table(reports))
+    if written is not None:
+        page.write_text(written)
+        typer.echo(f"the status table in {page} is written anew", err=True)
