@@ -9,12 +9,15 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 LOCK := requirements/stand.lock
 TOOLS := requirements/tools.lock
+HARNESSES := $(addprefix .harnesses/,.ready node/.ready aider/.ready openhands/.ready)
 
 # An environment that is active in the calling shell is none of ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
-# uv trusts its own certificates unless told; behind a proxy only the machine's will do.
-ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+# uv and Node trust their own certificates unless told; behind a proxy only the machine's will do.
+CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt)
+ifneq ($(CERTIFICATES),)
 export UV_SYSTEM_CERTS ?= 1
+export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
 .PHONY: help
@@ -55,22 +58,38 @@ OURSELVES = $(UV) pip install --quiet --python $(BIN)/python --no-deps --require
 	@$(SYNC) --python .harnesses/bin/python requirements/harnesses.lock
 	@touch $@
 
+# Those below have environments of their own. Where the machine has no Python for one, it is left out and tried again.
+.harnesses/node/bin/npm: requirements/node.lock .harnesses/bin/python
+	@$(UV) venv --quiet --clear .harnesses/node
+	@$(SYNC) --python .harnesses/node/bin/python requirements/node.lock
+	@touch $@
+.harnesses/node/.ready: requirements/harnesses-npm/package-lock.json .harnesses/node/bin/npm
+	@scripts/install-harnesses.sh npm
+.harnesses/aider/.ready: requirements/aider.lock .harnesses/bin/python
+	@scripts/install-harnesses.sh python aider '>=3.11,<3.13'
+.harnesses/openhands/.ready: requirements/openhands.lock .harnesses/bin/python
+	@scripts/install-harnesses.sh python openhands '>=3.12,<3.13'
+
 .PHONY: install install-dev harnesses sync lock
 install: .venv/.runtime ## install the stand, with its local model, from the lock
 install-dev: .venv/.dev ## install the stand and the development tools
-harnesses: .harnesses/.ready ## install the third-party harnesses that demo and tests drive
+harnesses: $(HARNESSES) ## install the third-party harnesses that the tests drive
 sync: ## bring both environments to exactly what the locks say
-	@rm -f .venv/.dev .harnesses/.ready
+	@rm -f .venv/.dev .harnesses/.ready .harnesses/*/.ready
 	@$(MAKE) --no-print-directory install-dev harnesses
-lock: .venv/bin/python ## compile the locks again (UPGRADE=1: to the newest versions)
-	$(BIN)/python scripts/locks.py --uv $(UV) $(if $(UPGRADE),--upgrade)
+lock: .venv/bin/python .harnesses/node/bin/npm ## compile the locks again (UPGRADE=1: to the newest versions)
+	$(BIN)/python scripts/locks.py --uv $(UV) --npm .harnesses/node/bin/npm $(if $(UPGRADE),--upgrade)
 
 # ── see it work ──────────────────────────────────────────────────────────────────────────────────────────────────────
 .PHONY: demo smoke
-demo: install harnesses ## compare two variants on a real model, end to end
+demo: install .harnesses/.ready ## compare two variants on a real model, end to end
 	@$(BIN)/dyno demo
-smoke: install harnesses ## the fastest proof that the whole path works
+smoke: install .harnesses/.ready ## the fastest proof that the whole path works
 	@$(BIN)/dyno demo --smoke
+
+.PHONY: harness-status
+harness-status: install harnesses ## run every harness for real, and write its row in docs/harnesses.md
+	$(BIN)/dyno harness check --all --refused --page docs/harnesses.md
 
 # ── tests ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 .PHONY: test test-unit test-integration test-cov bench

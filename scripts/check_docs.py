@@ -5,6 +5,7 @@ Every fault is printed as `file:line: message`; the exit code is 1 if there is o
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -122,14 +123,16 @@ def make_faults(found: Iterable[Quote]) -> Iterator[str]:
 
 
 def direct_dependencies() -> set[str]:
-    """The names that pyproject.toml and requirements/*.in ask for by themselves."""
+    """The names that pyproject.toml and requirements/ ask for by themselves."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
     for group in (*project["project"]["optional-dependencies"].values(), *project["dependency-groups"].values()):
         asked += group
     for source in sorted((ROOT / "requirements").glob("*.in")):
         asked += [line for line in source.read_text().splitlines() if line and not line.startswith("#")]
-    return {match[0] for match in map(_REQUIREMENT_NAME.match, asked) if match}
+    package = json.loads((ROOT / "requirements/harnesses-npm/package.json").read_text())
+    named = {*package["dependencies"], *package["optionalDependencies"]}
+    return named | {match[0] for match in map(_REQUIREMENT_NAME.match, asked) if match}
 
 
 def dependency_faults() -> Iterator[str]:

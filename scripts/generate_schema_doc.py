@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from agentdyno.core.config.settings import GatewaySettings, SessionSettings, StandSettings
 from agentdyno.core.fields import FieldSpec, fields_of
-from agentdyno.core.records import CONFIGURED, RECORDED, Check, Route
+from agentdyno.core.records import CONFIGURED, RECORDED, Check, Route, SideCall
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "schema.md"
 PREFACE = """\
@@ -48,6 +48,7 @@ NESTED_PREFACE = """\
 NESTED: Mapping[str, type] = {
     "route": Route,
     "check": Check,
+    "side_call": SideCall,
     "stand_settings": StandSettings,
     "gateway_settings": GatewaySettings,
     "session_settings": SessionSettings,
