@@ -14,12 +14,12 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from agentdyno.gateway.server import GatewaySettings, serve
 from agentdyno.logs import configure_logging
+from agentdyno.store.address import DATABASE_URL, named_ledger
 
 
 def main() -> None:
     """Read the arguments and serve."""
     parser = argparse.ArgumentParser(prog="agentdyno.gateway")
-    parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--spool", type=Path, required=True)
     parser.add_argument("--gateway-id", required=True)
     parser.add_argument("--litellm-config", type=Path, required=True)
@@ -28,9 +28,12 @@ def main() -> None:
     parser.add_argument("--unpriced", action="append", default=[], help="provider that the price table does not know")
     parser.add_argument("--secret-env", action="append", default=[], help="NAME of a variable whose value is a secret")
     arguments = parser.parse_args()
-    configure_logging(known_secrets=[os.environ.get(name, "") for name in arguments.secret_env])
+    configure_logging(known_secrets=[os.environ.get(name, "") for name in (*arguments.secret_env, DATABASE_URL)])
+    ledger = named_ledger(os.environ)
+    if ledger is None:
+        parser.error(f"{DATABASE_URL} names no ledger")
     settings = GatewaySettings(
-        arguments.ledger,
+        ledger,
         arguments.spool,
         arguments.gateway_id,
         arguments.litellm_config,

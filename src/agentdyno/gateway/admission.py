@@ -1,14 +1,14 @@
-"""Who may pass: every request needs the key of a live session, and may ask for its variant's model only."""
+"""Who may pass: every request needs the key of a live session, and may ask for its variant's models only."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Literal, NamedTuple
 
 from agentdyno.core.errors import LedgerUnavailable
 from agentdyno.core.ids import key_hash
-from agentdyno.store.ledger import CredentialScope
+from agentdyno.store.credentials import CredentialScope
 
 RefusalCode = Literal[
     "missing_key",
@@ -36,26 +36,8 @@ class Refusal(NamedTuple):
     """The credential, where it is known: a refused request still belongs to its session."""
 
 
-class CredentialSource(Protocol):
-    """Where credentials are looked up: the ledger."""
-
-    def credential_scope(self, key_hash: str) -> CredentialScope | None:
-        """The scope of the key with this hash. Raises LedgerUnavailable."""
-        ...
-
-
-def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The session key that a request carries: a bearer token or `x-api-key`."""
-    for name, value in headers:
-        token = value.decode("latin-1").strip()
-        if name == b"authorization":
-            scheme, _, token = token.partition(" ")
-            token = token.strip() if scheme.lower() == "bearer" else ""
-        elif name != b"x-api-key":
-            continue
-        if token:
-            return token
-    return None
+CredentialLookUp = Callable[[str], Awaitable[CredentialScope | None]]
+"""Gives the scope of the key with a hash; None when no such key was ever issued. Raises LedgerUnavailable."""
 
 
 class Admission:
@@ -64,12 +46,12 @@ class Admission:
     While the ledger cannot be reached, keys that were seen before live on until they expire; others are told so.
     """
 
-    def __init__(self, credentials: CredentialSource, clock_us: Callable[[], int]) -> None:
-        self._credentials = credentials
+    def __init__(self, look_up: CredentialLookUp, clock_us: Callable[[], int]) -> None:
+        self._look_up = look_up
         self._clock_us = clock_us
         self._seen: OrderedDict[str, CredentialScope] = OrderedDict()
 
-    def admit(self, key: str | None) -> CredentialScope | Refusal:
+    async def admit(self, key: str | None) -> CredentialScope | Refusal:
         """The scope of a live key, or why it is none."""
         if key is None:
             return Refusal(
@@ -77,7 +59,7 @@ class Admission:
             )
         hashed = key_hash(key)
         try:
-            scope = self._credentials.credential_scope(hashed)
+            scope = await self._look_up(hashed)
         except LedgerUnavailable:
             scope = self._seen.get(hashed)
             if scope is None:
@@ -101,16 +83,21 @@ class Admission:
             self._seen.popitem(last=False)
 
 
+def models_of(scope: CredentialScope) -> tuple[str, ...]:
+    """The models that a session may ask for: its variant's, and the one for side calls where that is another."""
+    if scope.small_model is None or scope.small_model == scope.model:
+        return (scope.model,)
+    return (scope.model, scope.small_model)
+
+
 def refuse_model(scope: CredentialScope, model: str | None) -> Refusal | None:
-    """A refusal, unless the request names the one model of the session's variant."""
+    """A refusal, unless the request names a model of the session's variant."""
+    models = models_of(scope)
+    if model in models:
+        return None
+    allowed = " and ".join(map(repr, models))
     if model is None:
-        message = f"The request is no JSON object that names a model; this session's is {scope.model!r}."
+        message = f"The request is no JSON object that names a model; this session may ask for {allowed}."
         return Refusal("model_missing", 400, message, scope)
-    if model != scope.model:
-        return Refusal(
-            "model_not_allowed",
-            403,
-            f"Model {model[:100]!r} is outside variant {scope.variant!r}, whose model is {scope.model!r}.",
-            scope,
-        )
-    return None
+    message = f"Model {model[:100]!r} is outside variant {scope.variant!r}, which may ask for {allowed}."
+    return Refusal("model_not_allowed", 403, message, scope)

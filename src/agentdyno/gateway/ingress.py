@@ -2,8 +2,12 @@
 
 For each request: admit it by its key, record that it entered, let LiteLLM answer under a call id of ours and without
 the session's key, read the answer as it passes, and record the end before the last byte goes out, so that no client
-has an answer without a record. Bytes pass unchanged, but for what in a request's body would steer
-LiteLLM itself, and for a stream's usage that the stand asked for and the harness did not.
+has an answer without a record. Bytes pass unchanged, but for what in a request would steer LiteLLM itself, and for a
+stream's usage that the stand asked for and the harness did not.
+
+Lists of models are answered here. Counting of tokens goes on to LiteLLM, which asks the provider where that is one of
+Anthropic's messages or Google's Gemini at the default version of its API; else, and where the provider fails, LiteLLM
+estimates, and says so in the answer (`litellm_count_source`). It reports no such call, so that none is awaited.
 """
 
 from __future__ import annotations
@@ -12,80 +16,41 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentdyno.core.dialects.reading import identifier
-from agentdyno.core.dialects.table import DIALECTS, call_of
-from agentdyno.core.dialects.wire import AnswerReader
+from agentdyno.core.dialects.table import DIALECTS, Call, call_of
+from agentdyno.core.dialects.wire import Dialect
 from agentdyno.core.errors import SpoolFull
-from agentdyno.core.exchange import Answered, Entered, Identity
-from agentdyno.core.records import Surface
+from agentdyno.core.exchange import Answered, Entered
+from agentdyno.core.records import Purpose, Surface
 from agentdyno.core.secrets import redact
-from agentdyno.gateway.admission import Admission, Refusal, presented_key, refuse_model
+from agentdyno.gateway.admission import Admission, Refusal, RefusalCode, models_of, refuse_model
+from agentdyno.gateway.attribution import Claim, claim_of
+from agentdyno.gateway.exchange import CURRENT, Exchange, harness_ids_of, identity_of
+from agentdyno.gateway.model_list import Listing, listing_document, listing_of
+from agentdyno.gateway.onward import gemini_path, onward_body, onward_scope
 from agentdyno.gateway.telemetry import Telemetry
-from agentdyno.store.ledger import CredentialScope
+from agentdyno.store.credentials import CredentialScope
 from agentdyno.store.spool import SpoolWriter
 
 log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 64 * 1024 * 1024
-HEALTH_PATH = "/health/live"
-METRICS_PATH = "/metrics"
 _MAX_WORD = 200
+_SURFACES_OF_PREFIXES: Mapping[str, Surface] = MappingProxyType(
+    {"/v1beta/": "gemini", "/v1/messages": "anthropic_messages"}
+)
 # A body may come much later than its head, and the key be revoked in between. This is less than a session that is being
 # closed waits for what was admitted before.
 _ADMISSION_HOLDS_NS = 20_000_000
-MODELS_PATHS = frozenset({"/v1/models", "/models"})
-# Keys, everything by which a client could steer LiteLLM's own bookkeeping, and its wish for compression: between two
-# processes of one machine it costs time, and the meter would have to undo it. Also what describes a body that may be
-# written anew: as a form, LiteLLM would read in it something else than was admitted.
-_WITHHELD_HEADERS = frozenset(
-    {
-        b"accept-encoding",
-        b"api-key",
-        b"authorization",
-        b"content-length",
-        b"content-type",
-        b"cookie",
-        b"x-api-key",
-        b"x-goog-api-key",
-    }
-)
-_WITHHELD_PREFIXES = (b"x-litellm-", b"llm_provider-")
+# Some harness asks this of its base URL before anything else.
+_GREETING = b'{"message":"hello"}'
 _PROVIDER_REQUEST_ID_HEADERS = (b"llm_provider-x-request-id", b"llm_provider-request-id")
-
-
-@dataclass
-class Exchange:
-    """One request on its way through the gateway."""
-
-    entered: Entered
-    scope: CredentialScope
-    surface: Surface
-    started_ns: int
-    reader: AnswerReader | None = None
-    http_status: int | None = None
-    provider_request_id: str | None = None
-    response_bytes: int = 0
-    disconnected: bool = False
-    forwarded: bool = False
-    recorded: bool = False
-    hides_usage: bool = False
-    """The stand asked for a stream's usage, and the harness did not: it is not shown it."""
-    rehearsal: bool = False
-    """A call of the stand's own, to warm LiteLLM up: nobody's request."""
-
-    def offset_us(self) -> int:
-        """Microseconds since the first byte of the request."""
-        return (time.monotonic_ns() - self.started_ns) // 1000
-
-
-CURRENT: ContextVar[Exchange | None] = ContextVar("agentdyno_exchange", default=None)
-"""The exchange that a task inside LiteLLM works for."""
 
 
 class IngressMeter:
@@ -117,58 +82,75 @@ class IngressMeter:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
-        elif not await self._answer_own(scope, send):
-            await self._meter(scope, receive, send)
+        else:
+            claim = claim_of(scope)
+            if not await self._answer_own(claim.scope, send):
+                await self._meter(claim, receive, send)
 
     async def _answer_own(self, scope: Scope, send: Send) -> bool:
-        """The paths that need no key: liveness, metrics, and the greeting that some harnesses send."""
-        method, path = scope["method"], scope["path"]
-        if method == "HEAD" and path == "/":
-            await _respond(send, 200, b"")
-        elif method == "GET" and path == HEALTH_PATH:
-            word = "alive" if self.ready else "starting"
-            body = msgspec.json.encode({"status": word, "gateway_id": self._spool.gateway_id})
-            await _respond(send, 200 if self.ready else 503, body)
-        elif method == "GET" and path == METRICS_PATH:
-            await _respond(
-                send, 200, self._telemetry.exposition(self._spool.backlog), content_type=b"text/plain; version=0.0.4"
-            )
-        else:
-            return False
+        """The paths that need no key: liveness, metrics, and the greetings that some harnesses send."""
+        match scope["method"], scope["path"]:
+            case "HEAD", "/":
+                await _respond(send, 200, b"")
+            case "GET", "/api/hello":
+                await _respond(send, 200, _GREETING)
+            case "GET", "/health/live":
+                word = "alive" if self.ready else "starting"
+                body = msgspec.json.encode({"status": word, "gateway_id": self._spool.gateway_id})
+                await _respond(send, 200 if self.ready else 503, body)
+            case "GET", "/metrics":
+                exposition = self._telemetry.exposition(self._spool.backlog)
+                await _respond(send, 200, exposition, content_type=b"text/plain; version=0.0.4")
+            case _:
+                return False
         return True
 
-    async def _meter(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _meter(self, claim: Claim, receive: Receive, send: Send) -> None:
         started_ns, at_us = time.monotonic_ns(), self._clock_us()
-        method, path = scope["method"], scope["path"]
-        call = call_of(method, path)
-        surface = call.surface if call is not None and call.surface in DIALECTS else None
-        # A path of the client's own making may hold anything.
-        path = path if surface is not None else redact(path)[:_MAX_WORD]
-        entered = Entered(request_key=self._new_key(at_us), at_us=at_us, path=path, request_bytes=0, surface=surface)
-        admitted = self._admission.admit(presented_key(scope["headers"]))
+        method, path = claim.scope["method"], claim.scope["path"]
+        call, listing = call_of(method, path), listing_of(method, path)
+        entered = Entered(
+            request_key=self._new_key(at_us),
+            at_us=at_us,
+            path=redact(path)[:_MAX_WORD],  # of the client's own making, it may hold anything
+            request_bytes=0,
+            surface=None if call is None else call.surface,
+            model=None if call is None else call.model,
+            purpose=_purpose_of_path(call, listing),
+        )
+        admitted = await self._admission.admit(claim.key)
         if isinstance(admitted, Refusal):
             await self._refuse(entered, admitted, started_ns, send)
-        elif method == "GET" and path in MODELS_PATHS:
-            await _respond(send, 200, _model_list(admitted))
-        elif surface is None:
-            message = f"{method} {path} is not an inference path of this gateway."
-            await self._refuse(entered, Refusal("path_not_allowed", 403, message, admitted), started_ns, send)
+            return
+        harness_ids = harness_ids_of(admitted, claim.scope["headers"])
+        entered = msgspec.structs.replace(entered, identity=identity_of(admitted), harness_ids=harness_ids)
+        if call is not None:
+            await self._take(Exchange(entered, admitted, call, started_ns), claim, receive, send)
+        elif listing is not None:
+            await self._list_models(entered, listing, admitted, started_ns, send)
         else:
-            entered = msgspec.structs.replace(entered, identity=_identity(admitted))
-            await self._take(Exchange(entered, admitted, surface, started_ns), scope, receive, send)
+            message = f"{method} {entered.path} is not an inference path of this gateway."
+            await self._refuse(entered, Refusal("path_not_allowed", 403, message, admitted), started_ns, send)
 
-    async def _take(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _list_models(
+        self, entered: Entered, listing: Listing, scope: CredentialScope, started_ns: int, send: Send
+    ) -> None:
+        refused = None if listing.model is None else refuse_model(scope, listing.model)
+        if refused is not None:
+            await self._refuse(entered, refused, started_ns, send)
+        else:
+            document = listing_document(listing, models_of(scope), scope.provider)
+            await self._answer(entered, 200, document, started_ns, send)
+
+    async def _take(self, exchange: Exchange, claim: Claim, receive: Receive, send: Send) -> None:
         """Read an admitted request's body and forward it, or refuse it."""
         body = await _read_body(receive)
         if body is None:
             exchange.disconnected = True
             self._record(exchange)
             return
-        facts = DIALECTS[exchange.surface].read_request(body)
-        exchange.entered = msgspec.structs.replace(
-            exchange.entered, request_bytes=len(body), model=facts.model, streamed=facts.streamed
-        )
-        refused = self._refusal_of_body(exchange, scope, body)
+        exchange.describe(body)
+        refused = await self._refusal_of_body(exchange, claim, body)
         if refused is None:
             try:
                 self._spool.append(exchange.entered)
@@ -177,17 +159,17 @@ class IngressMeter:
         if refused is not None:
             await self._refuse(exchange.entered, refused, exchange.started_ns, send)
             return
-        await self._forward(exchange, scope, body, receive, send)
+        await self._forward(exchange, claim.scope, body, receive, send)
 
-    def _refusal_of_body(self, exchange: Exchange, scope: Scope, body: bytes) -> Refusal | None:
+    async def _refusal_of_body(self, exchange: Exchange, claim: Claim, body: bytes) -> Refusal | None:
         if time.monotonic_ns() - exchange.started_ns > _ADMISSION_HOLDS_NS:
-            readmitted = self._admission.admit(presented_key(scope["headers"]))
+            readmitted = await self._admission.admit(claim.key)
             if isinstance(readmitted, Refusal):
                 return readmitted
         if len(body) > MAX_BODY_BYTES:
             message = f"The request is larger than {MAX_BODY_BYTES} bytes."
             return Refusal("body_too_large", 413, message, exchange.scope)
-        encoding = dict(scope["headers"]).get(b"content-encoding", b"identity").lower()
+        encoding = dict(claim.scope["headers"]).get(b"content-encoding", b"identity").lower()
         if encoding != b"identity":
             word = redact(encoding.decode("latin-1"))[:_MAX_WORD]
             return Refusal("body_encoded", 415, f"The body is encoded ({word}): send it plain.", exchange.scope)
@@ -195,27 +177,42 @@ class IngressMeter:
 
     async def _refuse(self, entered: Entered, refusal: Refusal, started_ns: int, send: Send) -> None:
         if refusal.scope is not None:
-            entered = msgspec.structs.replace(entered, identity=_identity(refusal.scope))
-        dialect = DIALECTS[entered.surface or "openai_chat"]  # type: ignore[index]  # only surfaces are stored there
-        body = msgspec.json.encode(dialect.error_body(refusal.code, refusal.message))
+            entered = msgspec.structs.replace(entered, identity=identity_of(refusal.scope))
+        document = _dialect_of(entered).error_body(refusal.code, refusal.message)
+        await self._answer(entered, refusal.http_status, document, started_ns, send, refusal=refusal.code)
+
+    async def _answer(
+        self,
+        entered: Entered,
+        http_status: int,
+        document: dict[str, Any],
+        started_ns: int,
+        send: Send,
+        refusal: RefusalCode | None = None,
+    ) -> None:
+        """Answer without LiteLLM, and record it."""
+        body = msgspec.json.encode(document)
         offset_us = (time.monotonic_ns() - started_ns) // 1000
         self._spool.append_or_hold(
             Answered(
                 entered=entered,
                 ended_offset_us=offset_us,
                 response_bytes=len(body),
-                http_status=refusal.http_status,
-                refusal=refusal.code,
-                error_code=refusal.code,
+                http_status=http_status,
+                refusal=refusal,
+                error_code=refusal,
                 complete=True,
             )
         )
-        self._telemetry.answered(entered.surface, refusal.http_status, offset_us)
-        await _respond(send, refusal.http_status, body)
+        self._telemetry.answered(entered.surface, http_status, offset_us)
+        await _respond(send, http_status, body)
 
     async def _forward(self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        inner = dict(scope, headers=_inner_headers(scope["headers"], exchange.entered.request_key))
-        unread = [_without(self._withheld_parameters, body)]
+        counts_tokens, group = exchange.call.counts_tokens, exchange.model_group
+        path = gemini_path(scope["path"], group) if exchange.surface == "gemini" else scope["path"]
+        inner = onward_scope(scope, exchange.entered.request_key, path)
+        # Where tokens are counted LiteLLM calls no hook, which would name the route.
+        unread = [onward_body(body, self._withheld_parameters, group if counts_tokens else None)]
 
         async def receive_body() -> Message:
             if unread:
@@ -234,7 +231,7 @@ class IngressMeter:
                 message = self._read_answer(exchange, message)
             await send(message)
 
-        exchange.forwarded = True
+        exchange.forwarded = not counts_tokens
         token = CURRENT.set(exchange)
         self._telemetry.in_flight(1)
         try:
@@ -278,7 +275,8 @@ class IngressMeter:
         if exchange.hides_usage and len(events) > seen and all(event.kind == "usage" for event in events[seen:]):
             message = {**message, "body": b""}  # LiteLLM sends each event by itself
         exchange.response_bytes += len(message.get("body", b""))
-        if not message.get("more_body", False) or exchange.reader.answer.complete:
+        # Clients leave at a stream's last event. Where there is none, they read on until the connection's own end.
+        if not message.get("more_body", False) or any(event.kind == "done" for event in events[seen:]):
             self._record(exchange)
         return message
 
@@ -318,42 +316,19 @@ def _whereabouts(error: Exception) -> str:
     return f"{type(error).__name__} at {last.filename}:{last.lineno}"
 
 
-def _identity(scope: CredentialScope) -> Identity:
-    return Identity(
-        session_id=scope.session_id,
-        variant=scope.variant,
-        task_card=scope.task_card,
-        provider=scope.provider,
-        key_hash=scope.key_hash,
-        key_alias=scope.key_alias,
-        experiment=scope.experiment,
-    )
+def _dialect_of(entered: Entered) -> Dialect:
+    """In which dialect to speak of a request, also where its path is none of an inference."""
+    surface = next((surface for surface in DIALECTS if surface == entered.surface), None)
+    if surface is not None:
+        return DIALECTS[surface]
+    prefix = next((prefix for prefix in _SURFACES_OF_PREFIXES if entered.path.startswith(prefix)), None)
+    return DIALECTS["openai_chat" if prefix is None else _SURFACES_OF_PREFIXES[prefix]]
 
 
-def _inner_headers(headers: list[tuple[bytes, bytes]], request_key: str) -> list[tuple[bytes, bytes]]:
-    kept = [
-        (name, value)
-        for name, value in headers
-        if name not in _WITHHELD_HEADERS and not name.startswith(_WITHHELD_PREFIXES)
-    ]
-    return [*kept, (b"x-litellm-call-id", request_key.encode())]
-
-
-def _without(withheld: frozenset[str], body: bytes) -> bytes:
-    """A JSON object without those of its members; the same bytes where it has none of them."""
-    try:
-        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
-        return body  # LiteLLM cannot read it either, and says why
-    if withheld.isdisjoint(members):
-        return body
-    return msgspec.json.encode({name: value for name, value in members.items() if name not in withheld})
-
-
-def _model_list(scope: CredentialScope) -> bytes:
-    return msgspec.json.encode(
-        {"object": "list", "data": [{"id": scope.model, "object": "model", "created": 0, "owned_by": scope.provider}]}
-    )
+def _purpose_of_path(call: Call | None, listing: Listing | None) -> Purpose:
+    if listing is not None:
+        return "model_list"
+    return "token_count" if call is not None and call.counts_tokens else "work"
 
 
 async def _read_body(receive: Receive) -> bytes | None:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from agentdyno.core.records import Provider, Surface
 
 REQUEST_TIMEOUT_S = 6000
+# What LiteLLM would refuse, or leave out, of chats with a model at such a server that its table does not know.
+_CHAT_SERVERS = ("openai", "hosted_vllm")
+_UNKNOWN_MODELS_LACK = ("user", "verbosity")
+# On this surface LiteLLM would itself refuse a reasoning effort for any model that its table does not praise for it.
+_MODEL_INFO: Mapping[Surface, dict[str, Any]] = MappingProxyType(
+    {"openai_responses": {"model_info": {"supports_reasoning": True}}}
+)
 
 
 def model_group(provider: str, model: str, surface: Surface) -> str:
-    """The name under which LiteLLM's router knows one route; harnesses never see it.
+    """The name under which LiteLLM's router knows one route; harnesses see it in LiteLLM's words on errors alone.
 
     Without a slash: before one, LiteLLM would look for a provider of its own, on every call.
     """
@@ -22,6 +30,8 @@ def model_group(provider: str, model: str, surface: Surface) -> str:
 def deployments(provider: Provider, base_url: str | None) -> list[dict[str, Any]]:
     """One LiteLLM deployment for each model and surface of a provider.
 
+    For Gemini's surface LiteLLM puts `/models/…` behind the address where it generates and `/v1beta/models/…` where it
+    counts tokens: a provider at an address of its own must take both, or have its counts estimated.
     No prices: a price in `litellm_params` registers the model again on every call.
     """
     entries: list[dict[str, Any]] = []
@@ -29,12 +39,15 @@ def deployments(provider: Provider, base_url: str | None) -> list[dict[str, Any]
         parameters: dict[str, Any] = dict(provider.options)
         if base_url is not None:
             parameters["api_base"] = base_url.rstrip("/") + route.path
+        if surface == "openai_chat" and route.litellm_provider in _CHAT_SERVERS:
+            parameters["allowed_openai_params"] = list(_UNKNOWN_MODELS_LACK)
         # LiteLLM refuses to call without a key, even where the provider wants none.
         parameters["api_key"] = f"os.environ/{provider.api_key_env}" if provider.api_key_env else "none"
         entries += [
             {
                 "model_name": model_group(provider.name, model, surface),
                 "litellm_params": {"model": f"{route.litellm_provider}/{model}", **parameters},
+                **_MODEL_INFO.get(surface, {}),
             }
             for model in provider.models
         ]

@@ -17,8 +17,7 @@ from litellm.types.utils import all_litellm_params
 from agentdyno.core.dialects.reading import error_code, identifier, name, usage_object
 from agentdyno.core.exchange import Routed
 from agentdyno.core.ids import session_tags
-from agentdyno.gateway.ingress import CURRENT, Exchange
-from agentdyno.gateway.litellm_config import model_group
+from agentdyno.gateway.exchange import CURRENT, Exchange
 from agentdyno.store.spool import SpoolWriter
 
 log = logging.getLogger(__name__)
@@ -39,6 +38,7 @@ _STEERING_PARAMETERS = frozenset(all_litellm_params) | {
     "content_policy_fallbacks",
     "context_window_fallbacks",
     "deployment_id",
+    "extra_body",
     "extra_headers",
     "extra_query",
     "litellm_embedding_config",
@@ -130,7 +130,7 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
             del data[parameter]
         if exchange.surface == "openai_chat" and data.get("stream") is True:
             exchange.hides_usage = _ask_for_usage(data)
-        data["model"] = model_group(exchange.scope.provider, exchange.scope.model, exchange.surface)
+        data["model"] = exchange.model_group
         for place in ("metadata", "litellm_metadata"):
             if isinstance(data.get(place), dict) and "user_api_key_hash" in data[place]:
                 data[place]["tags"] = request_tags(exchange)
@@ -163,7 +163,7 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
         usage = (report.get("metadata") or {}).get("usage_object")
         error = report.get("error_information") or {}
         priced = exchange is not None and self._prices.has(
-            exchange.scope.provider, report.get("custom_llm_provider"), exchange.scope.model
+            exchange.scope.provider, report.get("custom_llm_provider"), exchange.model
         )
         headers = (report.get("hidden_params") or {}).get("additional_headers") or {}
         return Routed(

@@ -27,23 +27,19 @@ from starlette.types import ASGIApp
 from agentdyno.clock import now_us
 from agentdyno.core.errors import SpoolFull
 from agentdyno.core.ids import time_ordered_id
-from agentdyno.gateway.admission import Admission
+from agentdyno.gateway.admission import Admission, CredentialLookUp
+from agentdyno.gateway.credentials import credentials_of
 from agentdyno.gateway.garbage import collected_between_events
 from agentdyno.gateway.ingress import IngressMeter
 from agentdyno.gateway.telemetry import Telemetry
 from agentdyno.gateway.warm_up import warm_up
-from agentdyno.store.ledger import Ledger
+from agentdyno.store.address import LedgerAddress
 from agentdyno.store.spool import SpoolWriter
 
 log = logging.getLogger(__name__)
 _GRACE_S = 10
 _RETRY_S = 0.5
 _LAST_RETRIES_S = 5.0
-# Readers wait for no writer. Where they must, the ledger is out of reach, and nothing else is served meanwhile.
-_LEDGER_TIMEOUT_S = 0.05
-# The only one of LiteLLM's own request hooks that is about correctness; the others cost 5% and limit what we do not
-# use.
-_KEPT_HOOKS = frozenset({"responses_id_security"})
 # The others serve browsers, budgets, Redis and LiteLLM's own metrics, and wrap every chunk of every answer.
 _KEPT_MIDDLEWARE = frozenset({"LazyFeatureMiddleware"})
 
@@ -51,7 +47,7 @@ _KEPT_MIDDLEWARE = frozenset({"LazyFeatureMiddleware"})
 class GatewaySettings(NamedTuple):
     """What a gateway process is told by the stand."""
 
-    ledger: Path
+    ledger: LedgerAddress
     spool: Path
     gateway_id: str
     litellm_config: Path
@@ -88,8 +84,8 @@ def _litellm_app(spool: SpoolWriter, unpriced: frozenset[str]) -> ASGIApp:
     from agentdyno.gateway.litellm_hooks import PriceTable, Recorder, authenticate
 
     _silence_litellm()
-    for name in set(hooks.PROXY_HOOKS) - _KEPT_HOOKS:
-        del hooks.PROXY_HOOKS[name]
+    hooks.PROXY_HOOKS.clear()  # they cost 5%, limit what we do not use, and write the ids of responses anew
+    _keep_response_ids()
     middleware = proxy_server.app.user_middleware
     middleware[:] = [layer for layer in middleware if layer.cls.__name__ in _KEPT_MIDDLEWARE]
     providers_of = {name: entry.get("litellm_provider") for name, entry in litellm.model_cost.items()}
@@ -98,6 +94,19 @@ def _litellm_app(spool: SpoolWriter, unpriced: frozenset[str]) -> ASGIApp:
     proxy_server.user_custom_auth = authenticate
     app: ASGIApp = proxy_server.app
     return app
+
+
+def _keep_response_ids() -> None:
+    """Have the ids of responses reach the harness as the provider gave them.
+
+    LiteLLM would write the deployment into them, which serves those who have several for one model.
+    """
+    from litellm.responses.utils import ResponsesAPIRequestUtils
+
+    def unchanged(custom_llm_provider: str | None, model_id: str | None, response_id: str) -> str:
+        return response_id
+
+    ResponsesAPIRequestUtils._build_responses_api_response_id = staticmethod(unchanged)
 
 
 async def _count_nothing(*_: object, **__: object) -> None:
@@ -177,21 +186,35 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
     """
     _prepare_environment(settings.litellm_config)
     spool = SpoolWriter(settings.spool, settings.gateway_id)
-    ledger = Ledger.open(settings.ledger, _LEDGER_TIMEOUT_S)
     app = _litellm_app(spool, settings.unpriced)
+    try:
+        async with credentials_of(settings.ledger) as look_up:
+            await _serve(_meter(app, look_up, spool), app, listener, warm_up_listener, spool)
+        return await _write_last(spool)
+    finally:
+        spool.close()
+
+
+def _meter(app: ASGIApp, look_up: CredentialLookUp, spool: SpoolWriter) -> IngressMeter:
     from agentdyno.gateway.litellm_hooks import WITHHELD_FROM_BODIES
 
     # Seeded once: asking the system on every request would yield the interpreter to LiteLLM's threads each time.
     randomness = Random(token_bytes(32))  # noqa: S311 - keys of requests are no secrets
-    meter = IngressMeter(
+    return IngressMeter(
         app=app,
-        admission=Admission(ledger, now_us),
+        admission=Admission(look_up, now_us),
         spool=spool,
         telemetry=Telemetry(),
         new_key=lambda at_us: time_ordered_id("req", at_us, randomness.randbytes(10)),
         clock_us=now_us,
         withheld_parameters=WITHHELD_FROM_BODIES,
     )
+
+
+async def _serve(
+    meter: IngressMeter, app: ASGIApp, listener: socket.socket, warm_up_listener: socket.socket, spool: SpoolWriter
+) -> None:
+    """Serve until a signal or the stand's end says to stop, and until what was in flight then is finished."""
     config = uvicorn.Config(
         meter,
         http="httptools",
@@ -221,8 +244,5 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
             meter.ready = True
             await serving
             await _flush_litellm()
-            return await _write_last(spool)
     finally:
         writing.cancel()
-        spool.close()
-        ledger.close()

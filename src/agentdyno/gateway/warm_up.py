@@ -10,20 +10,22 @@ import asyncio
 import json
 import socket
 import time
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import httpx
 from starlette.types import ASGIApp
 
+from agentdyno.core.dialects.table import call_of
+from agentdyno.core.errors import GatewayFault
 from agentdyno.core.exchange import Entered
 from agentdyno.core.records import Provider, Route, Surface
-from agentdyno.gateway.ingress import CURRENT, Exchange
-from agentdyno.store.ledger import CredentialScope
+from agentdyno.gateway.exchange import CURRENT, Exchange
+from agentdyno.store.credentials import CredentialScope
 
 _PROVIDER = "~warm-up"  # no entity may be called so
 _ANSWERS, _REFUSES = "answers", "refuses"
-_PATHS: dict[Surface, str] = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
-
 _CHAT = {
     "id": "warm-up",
     "object": "chat.completion",
@@ -58,13 +60,101 @@ _MESSAGE_EVENTS: list[dict[str, Any]] = [
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
     {"type": "message_stop"},
 ]
+_RESPONSE = {
+    "id": "resp_warm-up",
+    "object": "response",
+    "created_at": 0,
+    "status": "completed",
+    "model": _ANSWERS,
+    "output": [
+        {
+            "id": "msg_warm-up",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "ok", "annotations": []}],
+        }
+    ],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+    "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
+}
+_TEXT_DELTA = {"type": "response.output_text.delta", "item_id": "msg_warm-up", "output_index": 0, "content_index": 0}
+_RESPONSE_EVENTS: list[dict[str, Any]] = [
+    {"type": "response.created", "response": {**_RESPONSE, "status": "in_progress", "output": [], "usage": None}},
+    {**_TEXT_DELTA, "delta": "ok"},
+    {"type": "response.completed", "response": _RESPONSE},
+]
+_GENERATED = {
+    "candidates": [{"index": 0, "finishReason": "STOP", "content": {"role": "model", "parts": [{"text": "ok"}]}}],
+    "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
+    "modelVersion": _ANSWERS,
+}
+_MESSAGES = [{"role": "user", "content": "ok"}]
+
+
+class _Speech(NamedTuple):
+    """How the rehearsal speaks on one surface."""
+
+    route: Route
+    path: str
+    """Where the gateway is asked for an answer of `{model}`."""
+    streamed_path: str
+    body: dict[str, Any]
+    upstream: str
+    """What a path ends with where the upstream is asked."""
+    document: dict[str, Any]
+    events: list[dict[str, Any]]
+    last: str = ""
+    """What a stream ends with."""
+
+
+_SPEECHES: Mapping[Surface, _Speech] = MappingProxyType(
+    {
+        "openai_chat": _Speech(
+            Route("openai", "/v1"),
+            *("/v1/chat/completions",) * 2,
+            {"messages": _MESSAGES, "max_tokens": 1},
+            "/chat/completions",
+            _CHAT,
+            _CHAT_EVENTS,
+            "data: [DONE]\n\n",
+        ),
+        "openai_responses": _Speech(
+            Route("openai", "/v1"),
+            *("/v1/responses",) * 2,
+            {"input": _MESSAGES, "max_output_tokens": 16},
+            "/responses",
+            _RESPONSE,
+            _RESPONSE_EVENTS,
+        ),
+        "anthropic_messages": _Speech(
+            Route("anthropic"),
+            *("/v1/messages",) * 2,
+            {"messages": _MESSAGES, "max_tokens": 1},
+            "/messages",
+            _MESSAGE,
+            _MESSAGE_EVENTS,
+        ),
+        "gemini": _Speech(
+            Route("gemini"),
+            "/v1beta/models/{model}:generateContent",
+            "/v1beta/models/{model}:streamGenerateContent",
+            {"contents": [{"role": "user", "parts": [{"text": "ok"}]}]},
+            "enerateContent",
+            _GENERATED,
+            [_GENERATED],
+        ),
+    }
+)
 
 
 def warm_up_provider(port: int) -> Provider:
     """The upstream inside the gateway process, as LiteLLM's configuration names it."""
     return Provider(
         name=_PROVIDER,
-        routes={"openai_chat": Route("openai", "/v1"), "anthropic_messages": Route("anthropic")},
+        routes={surface: speech.route for surface, speech in _SPEECHES.items()},
         models=(_ANSWERS, _REFUSES),
         base_url=f"http://127.0.0.1:{port}",
     )
@@ -74,19 +164,22 @@ async def warm_up(app: ASGIApp, listener: socket.socket) -> None:
     """Make one call of each kind through LiteLLM. Their results do not matter, and none is recorded."""
     upstream = await asyncio.start_server(_serve, sock=listener)
     async with upstream, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
-        for surface, path in _PATHS.items():
+        for speech in _SPEECHES.values():
             for model in (_ANSWERS, _REFUSES):
-                for streamed in (False, True):
-                    await _call(client, surface, path, model, streamed=streamed)
+                await _call(client, speech.path.format(model=model), {**speech.body, "model": model})
+                streamed = {**speech.body, "model": model, "stream": True}
+                await _call(client, speech.streamed_path.format(model=model), streamed)
 
 
-async def _call(client: httpx.AsyncClient, surface: Surface, path: str, model: str, *, streamed: bool) -> None:
-    entered = Entered(request_key=_PROVIDER, at_us=0, path=path, request_bytes=0, surface=surface, model=model)
+async def _call(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
+    call, model = call_of("POST", path), body["model"]
+    if call is None:
+        raise GatewayFault(f"the rehearsal asks for {path}, which is no path of inference")
+    entered = Entered(request_key=_PROVIDER, at_us=0, path=path, request_bytes=0, surface=call.surface, model=model)
     scope = CredentialScope("", _PROVIDER, 0, None, "", None, _PROVIDER, _PROVIDER, _PROVIDER, model, None)
-    token = CURRENT.set(Exchange(entered, scope, surface, time.monotonic_ns(), rehearsal=True))
+    token = CURRENT.set(Exchange(entered, scope, call, time.monotonic_ns(), rehearsal=True))
     try:
-        message = {"role": "user", "content": "ok"}
-        await client.post(path, json={"model": model, "max_tokens": 1, "messages": [message], "stream": streamed})
+        await client.post(path, json=body)
     finally:
         CURRENT.reset(token)
 
@@ -105,17 +198,15 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 def _answer(path: str, request: bytes) -> tuple[str, str, bytes]:
     """Status line, content type and body for a request."""
-    if not request:
+    path = path.partition("?")[0]
+    speech = next((speech for speech in _SPEECHES.values() if path.endswith(speech.upstream)), None)
+    if speech is None or not request:
         return "200 OK", "application/json", b'{"object":"list","data":[]}'
     asked = json.loads(request)
-    chat = path.endswith("/chat/completions")
     if asked.get("model") == _REFUSES:
         error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "warm-up"}
         return "429 Too Many Requests", "application/json", json.dumps({"type": "error", "error": error}).encode()
-    if not asked.get("stream"):
-        return "200 OK", "application/json", json.dumps(_CHAT if chat else _MESSAGE).encode()
-    if chat:
-        events = [f"data: {json.dumps(event)}\n\n" for event in _CHAT_EVENTS] + ["data: [DONE]\n\n"]
-    else:
-        events = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in _MESSAGE_EVENTS]
-    return "200 OK", "text/event-stream", "".join(events).encode()
+    if not (asked.get("stream") or "streamGenerate" in path):
+        return "200 OK", "application/json", json.dumps(speech.document).encode()
+    events = [f"event: {event.get('type', 'message')}\ndata: {json.dumps(event)}\n\n" for event in speech.events]
+    return "200 OK", "text/event-stream", "".join([*events, speech.last]).encode()

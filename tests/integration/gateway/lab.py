@@ -14,7 +14,19 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 from tests.integration.stand_process import Project, StandProcess
 
-PATHS = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
+PATHS = {
+    "openai_chat": "/v1/chat/completions",
+    "openai_responses": "/v1/responses",
+    "anthropic_messages": "/v1/messages",
+    "gemini": "/v1beta/models/{model}:{operation}",
+}
+ENDS = {
+    "openai_chat": "[DONE]",
+    "openai_responses": "response.completed",
+    "anthropic_messages": "message_stop",
+    "gemini": "finishReason",
+}
+"""What a stream holds as soon as it is whole."""
 _WAIT_S = 60.0
 
 T = TypeVar("T")
@@ -68,17 +80,38 @@ def key_of(handed_over: dict[str, Any], model: str) -> Key:
     return Key(handed_over["session_id"], handed_over["env"]["OPENAI_API_KEY"], model)
 
 
-def body(key: Key, *, stream: bool = False, **more: Any) -> dict[str, Any]:
-    """A request's body that both surfaces take."""
-    message = {"role": "user", "content": "say hello"}
+def path_of(surface: str, model: str, *, stream: bool = False) -> str:
+    """Where a surface is asked, with the query that its clients send."""
+    if surface == "gemini":
+        operation = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return PATHS[surface].format(model=model, operation=operation)
+    return PATHS[surface]
+
+
+def body(key: Key, surface: str = "openai_chat", *, stream: bool = False, **more: Any) -> dict[str, Any]:
+    """A request's body, that of chats being one that messages take too."""
+    text = "say hello"
+    if surface == "gemini":
+        contents = [{"role": "user", "parts": [{"text": text}]}]
+        return {"contents": contents, "generationConfig": {"maxOutputTokens": 200}, **more}
+    if surface == "openai_responses":
+        return {"model": key.model, "max_output_tokens": 200, "input": text, "stream": stream, **more}
+    message = {"role": "user", "content": text}
     return {"model": key.model, "max_tokens": 200, "messages": [message], "stream": stream, **more}
 
 
 def ask(
-    stand: StandProcess, key: Key, surface: str = "openai_chat", *, timeout: float = 60, **more: Any
+    stand: StandProcess,
+    key: Key,
+    surface: str = "openai_chat",
+    *,
+    stream: bool = False,
+    timeout: float = 60,
+    **more: Any,
 ) -> httpx.Response:
     """One request, answered to its end."""
-    return httpx.post(stand.url + PATHS[surface], json=body(key, **more), headers=key.headers, timeout=timeout)
+    url = stand.url + path_of(surface, key.model, stream=stream)
+    return httpx.post(url, json=body(key, surface, stream=stream, **more), headers=key.headers, timeout=timeout)
 
 
 def wait_for(what: str, look: Callable[[], T | None]) -> T:

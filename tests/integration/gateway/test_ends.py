@@ -17,6 +17,8 @@ from tests.integration.stand_process import Project, StandProcess
 
 CLIENTS = 8
 ENOUGH = 120
+INPUT_TOKENS = {"openai_chat": 13, "openai_responses": 6, "anthropic_messages": 13, "gemini": 19}
+"""What the scripted provider counts, from how long the JSON is in which each surface wraps two words."""
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +53,12 @@ class Load:
     def _work(self, number: int) -> None:
         kinds = list(product(lab.PATHS, (False, True)))
         with httpx.Client(base_url=self._stand.url, headers=self._key.headers, timeout=30) as client:
-            for surface, stream in cycle(kinds[number % 4 :] + kinds[: number % 4]):
+            for surface, stream in cycle(kinds[number % 8 :] + kinds[: number % 8]):
                 try:
-                    answer = client.post(lab.PATHS[surface], json=body(self._key, stream=stream))
+                    answer = client.post(
+                        lab.path_of(surface, self._key.model, stream=stream),
+                        json=body(self._key, surface, stream=stream),
+                    )
                 except httpx.TransportError:
                     return
                 assert answer.status_code == 200
@@ -64,8 +69,8 @@ class Load:
 def is_whole(answer: httpx.Response, surface: str, *, stream: bool) -> bool:
     """Whether an answer has its end."""
     if not stream:
-        return bool(answer.json()["usage"])
-    return ("[DONE]" if surface == "openai_chat" else "message_stop") in answer.text
+        return bool(answer.json()["usageMetadata" if surface == "gemini" else "usage"])
+    return lab.ENDS[surface] in answer.text
 
 
 def in_background(pool: ThreadPoolExecutor, stand: StandProcess, key: Key) -> list[Future[httpx.Response]]:
@@ -91,14 +96,14 @@ def dump(project: Project) -> str:
 
 @pytest.mark.usefixtures("variants")
 def test_kill_9_of_the_gateway_under_load(project: Project) -> None:
-    with StandProcess(project) as stand, ThreadPoolExecutor(4) as pool:
+    with StandProcess(project) as stand, ThreadPoolExecutor(8) as pool:
         fast, slow = lab.open_session(project, "hello"), lab.open_session(project, "slow")
         left = lab.children_of(stand.state["pid"])
         with Load(stand, fast) as load:
             lab.wait_for("some answers", lambda: len(load.answered) >= ENOUGH)
             cut = in_background(pool, stand, slow)
             os.kill(stand.state["gateway_pid"], signal.SIGKILL)
-        assert [type(request.exception()) for request in cut] == [httpx.RemoteProtocolError] * 4
+        assert [type(request.exception()) for request in cut] == [httpx.RemoteProtocolError] * 8
         out, err = stand.process.communicate(timeout=60)
     assert stand.process.returncode != 0
     assert "the gateway died" in out + err
@@ -112,10 +117,11 @@ def test_kill_9_of_the_gateway_under_load(project: Project) -> None:
         assert len(load.answered) >= ENOUGH
         for call_id in load.answered:
             row = found[call_id]
-            assert (row["status"], row["input_tokens"], row["output_tokens"]) == ("ok", 13, 4), dict(row)
+            counted = ("ok", INPUT_TOKENS[row["surface"]], 4)
+            assert (row["status"], row["input_tokens"], row["output_tokens"]) == counted, dict(row)
         assert set(found) == {r["request_key"] for r in lab.spool_records(project) if r["kind"] == "entered"}
         lost = [row for row in found.values() if row["session_id"] == slow.session_id]
-        assert [(row["status"], row["error_class"]) for row in lost] == [("proxy_error", "gateway_lost")] * 4
+        assert [(row["status"], row["error_class"]) for row in lost] == [("proxy_error", "gateway_lost")] * 8
         # Besides those, only what was on its way, to each of the clients one at most.
         unsure = set(found) - set(load.answered) - {row["request_key"] for row in lost}
         assert len(unsure) <= CLIENTS + 1
@@ -128,7 +134,7 @@ def test_kill_9_of_the_gateway_under_load(project: Project) -> None:
 
 @pytest.mark.usefixtures("variants")
 def test_a_stop_lets_requests_in_flight_finish(project: Project) -> None:
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(8) as pool:
         with StandProcess(project) as stand:
             key = lab.open_session(project, "slow")
             left = [stand.state["pid"], *lab.children_of(stand.state["pid"])]
@@ -136,11 +142,11 @@ def test_a_stop_lets_requests_in_flight_finish(project: Project) -> None:
         answers = [request.result() for request in asked]
     assert stand.process.returncode == 0
     assert all(lab.has_ended(pid) for pid in left)
-    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [answer.status_code for answer in answers] == [200] * 8
     for answer, (surface, stream) in zip(answers, product(lab.PATHS, (False, True)), strict=True):
         assert is_whole(answer, surface, stream=stream)
-    found = rows(project, key.session_id, 4)
-    assert [(row["status"], row["records"]) for row in found] == [("ok", 3)] * 4
+    found = rows(project, key.session_id, 8)
+    assert [(row["status"], row["records"]) for row in found] == [("ok", 3)] * 8
     assert not (project.home / "stand.json").exists()
 
 
@@ -162,7 +168,7 @@ def test_a_stop_says_what_a_full_disk_lost(project: Project) -> None:
 
 @pytest.mark.usefixtures("variants")
 def test_kill_9_of_the_stand_ends_its_children(project: Project) -> None:
-    with ThreadPoolExecutor(4) as pool, StandProcess(project) as stand:
+    with ThreadPoolExecutor(8) as pool, StandProcess(project) as stand:
         key = lab.open_session(project, "slow")
         children = lab.children_of(stand.state["pid"])
         assert len(children) == 2
@@ -174,6 +180,6 @@ def test_kill_9_of_the_stand_ends_its_children(project: Project) -> None:
     assert project.run("status").returncode == 1
     project.dyno("normalize")
     # The provider ends with the stand, and cuts its answers: each has its row, and none is called whole that was not.
-    found = rows(project, key.session_id, 4)
+    found = rows(project, key.session_id, 8)
     told = {answer.headers["x-litellm-call-id"] for answer in whole if answer.status_code == 200}
     assert {row["request_key"] for row in found if row["status"] == "ok"} <= told

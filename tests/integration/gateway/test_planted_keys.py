@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 from tests.integration.gateway import lab
 from tests.integration.gateway.lab import Key, ask, rows
@@ -67,6 +68,7 @@ def work(project: Project, stand: StandProcess, keys: dict[str, Key]) -> str:
                 assert PROMPT in answer.text  # the client is told what its provider said
         rows(project, key.session_id, 2)
     ask(stand, keys["hello"], "anthropic_messages", messages=messages)
+    ask_by_every_way(stand, keys["hello"])
     shown: list[tuple[str, ...]] = [
         ("session", "show", key.session_id, "--requests", "--json") for key in keys.values()
     ]
@@ -76,9 +78,22 @@ def work(project: Project, stand: StandProcess, keys: dict[str, Key]) -> str:
     return "".join(result.stdout + result.stderr for result in results)
 
 
+def ask_by_every_way(stand: StandProcess, key: Key) -> None:
+    """One request for each place in which a key may stand, refused ones among them."""
+    url, sent = stand.url + lab.PATHS["openai_chat"], lab.body(key)
+    for header in ("x-api-key", "x-goog-api-key", "api-key"):
+        assert httpx.post(url, json=sent, headers={header: key.secret}).status_code == 200
+    assert httpx.post(url, json=sent, params={"key": key.secret}).status_code == 200
+    for prefix in (f"/key/{key.secret}", "/key/" + "".join(f"%{ord(letter):02x}" for letter in key.secret)):
+        assert httpx.post(stand.url + prefix + lab.PATHS["openai_chat"], json=sent).status_code == 200
+        refused = httpx.get(f"{stand.url}{prefix}/nowhere", params={"key": key.secret})
+        assert refused.status_code == 403
+        assert key.secret not in refused.text
+
+
 def test_the_sessions_worked(planted: Planted, project: Project) -> None:
     statuses = {
-        model: {row["status"] for row in rows(project, key.session_id, 4 if model == "hello" else 2)}
+        model: {row["status"] for row in rows(project, key.session_id, 12 if model == "hello" else 2)}
         for model, key in planted.keys.items()
     }
     assert statuses == {"discreet": {"ok"}, "indiscreet": {"provider_error"}, "hello": {"ok", "rejected"}}
@@ -146,6 +161,6 @@ def test_the_scripted_provider_got_no_sessions_key(planted: Planted, project: Pr
         hashes = {row[0] for row in ledger.execute("SELECT key_hash FROM credential")}
     served = planted.stand.served()["requests"]
     digests = {digest for request in served for digest in request["authorization_digests"]}
-    assert len(served) == 3
+    assert len(served) == 9
     assert len(hashes) == 4
     assert not hashes & digests

@@ -27,14 +27,13 @@ PATHS_WITHOUT_INFERENCE = (
     ("GET", "/health/readiness"),
     ("POST", "/health/live"),
     ("POST", "/v1/embeddings"),
-    ("GET", "/v1/models/hello"),
     ("GET", "/docs"),
     ("GET", "/openapi.json"),
     ("GET", "/"),
     ("GET", "/v1/chat/completions"),
     ("POST", "/v1/chat/completions/"),
     ("POST", "/openai/deployments/hello/chat/completions"),
-    ("OPTIONS", "/v1/messages"),
+    ("OPTIONS", "/v1/chat/completions"),
 )
 
 
@@ -136,6 +135,8 @@ class TestPathsAndModels:
         assert httpx.get(stand.url + "/v1/models").status_code == 401
         listed = httpx.get(stand.url + "/v1/models", headers=key.headers).json()
         assert [model["id"] for model in listed["data"]] == ["hello"]
+        assert httpx.get(stand.url + "/v1/models/hello", headers=key.headers).json()["id"] == "hello"
+        assert httpx.get(stand.url + "/v1/models/slow", headers=key.headers).status_code == 403
 
     def test_a_web_socket_is_refused(self, stand: StandProcess, key: Key) -> None:
         upgrade = {

@@ -41,8 +41,27 @@ _MESSAGE: dict[str, Any] = {
 }
 
 
+_RESPONSE: dict[str, Any] = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 0,
+    "status": "completed",
+    "model": "discreet",
+    "output": [],
+    "parallel_tool_calls": False,
+    "tool_choice": "auto",
+    "tools": [],
+    "usage": {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7},
+}
+_GENERATED: dict[str, Any] = {
+    "candidates": [{"finishReason": "STOP", "content": {"role": "model", "parts": [{"text": WORDS}]}}],
+    "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7},
+}
+_DOCUMENTS = {"/responses": _RESPONSE, "/messages": _MESSAGE, ":generateContent": _GENERATED}
+
+
 class Upstream:
-    """A server on loopback that speaks both surfaces, and streams chats.
+    """A server on loopback that speaks all surfaces, and streams chats.
 
     `indiscreet` fails and quotes what it was told, `silent` does not say what it used, every other model answers.
     """
@@ -51,12 +70,14 @@ class Upstream:
 
     def __init__(self) -> None:
         self.headers: list[dict[str, str]] = []
-        seen = self.headers
+        self.bodies: list[dict[str, Any]] = []
+        seen, read = self.headers, self.bodies
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 seen.append({name.lower(): value for name, value in self.headers.items()})
                 asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                read.append(asked)
                 if asked["model"] == "indiscreet":
                     told = f"{self.headers['authorization']} is no key of mine; you said {asked['messages']}"
                     error = {"message": told, "type": "invalid_request_error", "code": told}
@@ -67,7 +88,8 @@ class Upstream:
                     chunks = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in _CHUNKS)
                     self.send(200, "text/event-stream", chunks + "data: [DONE]\n\n")
                 else:
-                    self.answer(200, _MESSAGE if self.path.endswith("/messages") else _ANSWER)
+                    found = (answer for ending, answer in _DOCUMENTS.items() if self.path.endswith(ending))
+                    self.answer(200, next(found, _ANSWER))
 
             def do_GET(self) -> None:
                 self.answer(200, {"object": "list", "data": []})
@@ -88,6 +110,11 @@ class Upstream:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def forget(self) -> None:
+        """Let what it keeps begin anew."""
+        self.headers.clear()
+        self.bodies.clear()
 
     @property
     def url(self) -> str:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from agentdyno.core.errors import LedgerUnavailable
 from agentdyno.core.ids import key_hash
-from agentdyno.store.ledger import CredentialScope
+from agentdyno.store.credentials import CredentialScope
 
 KEY = "sk-dyno-of-a-test"
 EXPIRES_AT_US = 1_000
 
 
-def scope_of(key: str, revoked_at_us: int | None = None) -> CredentialScope:
+def scope_of(
+    key: str,
+    revoked_at_us: int | None = None,
+    model: str = "hello",
+    small_model: str | None = None,
+    side_calls: str | None = None,
+    id_headers: str | None = None,
+) -> CredentialScope:
     return CredentialScope(
         key_hash=key_hash(key),
         key_alias="alias",
@@ -21,8 +28,11 @@ def scope_of(key: str, revoked_at_us: int | None = None) -> CredentialScope:
         variant="variant",
         task_card="card",
         provider="scripted",
-        model="hello",
+        model=model,
         ended_at_us=None,
+        small_model=small_model,
+        side_calls=side_calls,
+        id_headers=id_headers,
     )
 
 
@@ -33,7 +43,7 @@ class Credentials:
         self.scopes = {scope.key_hash: scope for scope in scopes}
         self.reachable = True
 
-    def credential_scope(self, key_hash: str) -> CredentialScope | None:
+    async def look_up(self, key_hash: str) -> CredentialScope | None:
         if not self.reachable:
             raise LedgerUnavailable("the ledger is gone", "look for it")
         return self.scopes.get(key_hash)

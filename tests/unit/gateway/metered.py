@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,10 +20,14 @@ from agentdyno.core.exchange import Answered, Entered, Routed, SpoolRecord
 from agentdyno.gateway.admission import Admission
 from agentdyno.gateway.ingress import IngressMeter
 from agentdyno.gateway.telemetry import Telemetry
+from agentdyno.store.credentials import CredentialScope
 from agentdyno.store.spool import SpoolWriter, read_lines
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
+RESPONSES = "/v1/responses"
+GEMINI = "/v1beta/models/hello:generateContent"
+GEMINI_STREAM = "/v1beta/models/hello:streamGenerateContent"
 BEARER = (b"authorization", f"Bearer {KEY}".encode())
 
 
@@ -43,16 +48,16 @@ class Heard:
 class Bench:
     """A gateway whose LiteLLM is `app`."""
 
-    def __init__(self, folder: Path, app: ASGIApp) -> None:
+    def __init__(self, folder: Path, app: ASGIApp, credential: CredentialScope | None = None) -> None:
         self.folder = folder
-        self.credentials = Credentials(scope_of(KEY))
+        self.credentials = Credentials(scope_of(KEY) if credential is None else credential)
         self.clock = Clock()
         self.spool = SpoolWriter(folder, "gw_1")
         self.telemetry = Telemetry()
         numbers = itertools.count(1)
         self.meter = IngressMeter(
             app,
-            Admission(self.credentials, self.clock),
+            Admission(self.credentials.look_up, self.clock),
             self.spool,
             self.telemetry,
             lambda at_us: f"req_{next(numbers)}",
@@ -77,6 +82,7 @@ class Bench:
         path: str = CHAT,
         body: bytes | Sequence[bytes] = b'{"model":"hello"}',
         headers: Sequence[tuple[bytes, bytes]] = (BEARER,),
+        query: bytes = b"",
         before_last_part: Callable[[], Awaitable[None]] | None = None,
         stays: bool = True,
     ) -> Heard:
@@ -103,7 +109,8 @@ class Bench:
                 if not message.get("more_body", False):
                     heard.records_at_end = len(self.records())
 
-        scope: Scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
+        sent = {"path": path, "raw_path": quote(path).encode(), "query_string": query, "headers": list(headers)}
+        scope: Scope = {"type": "http", "method": method, **sent}
         asyncio.run(self.meter(scope, receive, send))
         return heard
 

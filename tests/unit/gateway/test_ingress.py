@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 from starlette.types import Receive, Scope, Send
 from tests.unit.gateway.credentials import KEY, scope_of
-from tests.unit.gateway.metered import BEARER, CHAT, MESSAGES, Bench, FullDisk, Inner
+from tests.unit.gateway.metered import (
+    BEARER,
+    CHAT,
+    GEMINI,
+    MESSAGES,
+    RESPONSES,
+    Bench,
+    FullDisk,
+    Inner,
+)
 
 from agentdyno.core.exchange import Answered, Entered
 from agentdyno.core.ids import key_hash
@@ -143,14 +152,22 @@ class TestAForwardedRequest:
 class TestARefusal:
     @pytest.mark.parametrize(
         ("path", "code"),
-        [(CHAT, ("error", "code")), (MESSAGES, ("error", "type")), ("/key/generate", ("error", "code"))],
+        [
+            (CHAT, ("error", "code")),
+            (RESPONSES, ("error", "code")),
+            (MESSAGES, ("error", "type")),
+            (MESSAGES + "/batches", ("error", "type")),
+            (GEMINI, ("error", "status")),
+            ("/v1beta/cachedContents", ("error", "status")),
+            ("/key/generate", ("error", "code")),
+        ],
     )
     def test_speaks_the_surfaces_own_format(self, tmp_path: Path, path: str, code: tuple[str, str]) -> None:
         bench = Bench(tmp_path, Inner())
         heard = bench.call(path=path, headers=())
         assert heard.status == 401
         assert heard.json()[code[0]][code[1]] == "missing_key"
-        assert (heard.json().get("type") == "error") == (path == MESSAGES)
+        assert (heard.json().get("type") == "error") == path.startswith(MESSAGES)
 
     @pytest.mark.parametrize(
         ("path", "body", "status", "code"),
@@ -162,10 +179,22 @@ class TestARefusal:
             (CHAT, b"", 400, "model_missing"),
             (CHAT, b"[" * 100_000, 400, "model_missing"),
             (CHAT, b'{"model":"hello"' + b" " * MAX_BODY_BYTES + b"}", 413, "body_too_large"),
+            (RESPONSES, b'{"model":"slow"}', 403, "model_not_allowed"),
+            (GEMINI.replace("hello", "slow"), b"{}", 403, "model_not_allowed"),
+            (
+                GEMINI.replace("generateContent", "countTokens").replace("hello", "slow"),
+                b"{}",
+                403,
+                "model_not_allowed",
+            ),
+            (MESSAGES + "/count_tokens", b'{"model":"slow"}', 403, "model_not_allowed"),
             (CHAT + "/", b'{"model":"hello"}', 403, "path_not_allowed"),
             ("/v1/embeddings", b'{"model":"hello"}', 403, "path_not_allowed"),
         ],
-        ids=["model", "twice", "none", "number", "empty", "nested", "large", "slash", "embeddings"],
+        ids=[
+            *("model", "twice", "none", "number", "empty", "nested", "large"),
+            *("responses", "gemini", "gemini-count", "count", "slash", "embeddings"),
+        ],
     )
     def test_of_a_known_key_belongs_to_its_session(
         self, tmp_path: Path, path: str, body: bytes, status: int, code: str
@@ -219,9 +248,11 @@ class TestARefusal:
 
 
 class TestWithoutAKey:
-    def test_only_liveness_metrics_and_a_greeting_are_answered(self, tmp_path: Path) -> None:
+    def test_only_liveness_metrics_and_greetings_are_answered(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path, Inner())
         assert bench.call("HEAD", "/", headers=()).status == 200
+        assert bench.call("HEAD", f"/key/{KEY}", headers=()).status == 200
+        assert bench.call("GET", "/api/hello", headers=()).status == 200
         assert bench.call("GET", "/metrics", headers=()).status == 200
         assert bench.call("GET", "/health/live", headers=()).status == 503  # not warmed up yet
         bench.meter.ready = True
@@ -243,11 +274,6 @@ class TestWithoutAKey:
         bench = Bench(tmp_path, Inner())
         asyncio.run(bench.meter({"type": "websocket", "path": CHAT, "headers": [BEARER]}, receive, send))
         assert sent == [{"type": "websocket.close", "code": 1008}]
-
-
-def test_the_models_are_the_one_model_of_the_variant(tmp_path: Path) -> None:
-    heard = Bench(tmp_path, Inner()).call("GET", "/v1/models")
-    assert [model["id"] for model in heard.json()["data"]] == ["hello"]
 
 
 def test_metrics_count_what_was_answered(tmp_path: Path) -> None:

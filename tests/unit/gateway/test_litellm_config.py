@@ -31,9 +31,24 @@ def test_one_deployment_for_each_model_and_surface() -> None:
         model_group("scripted", "slow", "anthropic_messages"),
     ]
     assert [entry["litellm_params"] for entry in config["model_list"][::2]] == [
-        {"model": "openai/hello", "api_base": "http://127.0.0.1:9/v1", "api_key": "none"},
+        {
+            "model": "openai/hello",
+            "api_base": "http://127.0.0.1:9/v1",
+            "api_key": "none",
+            "allowed_openai_params": ["user", "verbosity"],
+        },
         {"model": "anthropic/hello", "api_base": "http://127.0.0.1:9", "api_key": "none"},
     ]
+
+
+def test_gemini_and_responses_have_routes_of_their_own() -> None:
+    routes = {"openai_responses": Route("openai", "/v1"), "gemini": Route("gemini")}
+    google = Provider(name="g", routes=routes, models=("a/b:c",), base_url="http://127.0.0.1:9/")  # type: ignore[arg-type]  # surfaces
+    responses, gemini = litellm_config([google], {})["model_list"]
+    assert responses["litellm_params"]["api_base"] == "http://127.0.0.1:9/v1"
+    assert responses["model_info"] == {"supports_reasoning": True}
+    assert gemini["litellm_params"] == {"model": "gemini/a/b:c", "api_base": "http://127.0.0.1:9", "api_key": "none"}
+    assert gemini["model_name"] == "g:a%2Fb%3Ac@gemini"
 
 
 def test_a_secret_is_named_and_never_written() -> None:
@@ -42,6 +57,7 @@ def test_a_secret_is_named_and_never_written() -> None:
         "model": "openai/big",
         "api_base": "https://models.example/api/v1",
         "api_key": "os.environ/REMOTE_KEY",
+        "allowed_openai_params": ["user", "verbosity"],
     }
 
 
