@@ -70,9 +70,10 @@ OURSELVES = $(UV) pip install --quiet --python $(BIN)/python --no-deps --require
 .harnesses/openhands/.ready: requirements/openhands.lock .harnesses/bin/python
 	@scripts/install-harnesses.sh python openhands '>=3.12,<3.13'
 
-.PHONY: install install-dev harnesses sync lock
+.PHONY: install install-dev clients harnesses sync lock
 install: .venv/.runtime ## install the stand, with its local model, from the lock
 install-dev: .venv/.dev ## install the stand and the development tools
+clients: .harnesses/.ready ## install the small harnesses that the demo drives
 harnesses: $(HARNESSES) ## install the third-party harnesses that the tests drive
 sync: ## bring both environments to exactly what the locks say
 	@rm -f .venv/.dev .harnesses/.ready .harnesses/*/.ready

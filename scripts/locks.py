@@ -90,7 +90,8 @@ def out_of_date(lock: Lock) -> bool:
 def compile_npm_lock(npm: str, upgrade: bool) -> None:
     """Have npm write its lock, without the registry's address in it, so that any mirror serves."""
     program = Path(shutil.which(npm) or npm).absolute()  # it is called in another folder
-    command = [str(program), "update" if upgrade else "install", "--package-lock-only", "--omit-lockfile-registry-resolved"]
+    command = [str(program), "update" if upgrade else "install", "--package-lock-only"]
+    command += ["--omit-lockfile-registry-resolved"]
     subprocess.run([*command, "--ignore-scripts", "--no-audit", "--no-fund"], cwd=NPM_LOCK.parent, check=True)
 
 

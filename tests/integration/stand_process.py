@@ -40,7 +40,7 @@ class Project:
 
     def environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a person who has the harnesses on the path."""
-        clean = {name: value for name, value in os.environ.items() if name != "DYNO_HOME"}
+        clean = {name: value for name, value in os.environ.items() if name not in ("DYNO_HOME", "DYNO_DATABASE_URL")}
         return {**clean, "PATH": f"{HARNESSES}{os.pathsep}{os.environ['PATH']}", **(extra or {})}
 
     def start(self, *arguments: str, folder: Path | None = None, **extra: str) -> subprocess.Popen[str]:

@@ -85,5 +85,5 @@ def test_a_missing_harness_is_said_before_anything_starts(tmp_path: Path) -> Non
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "not installed: llm, mini; `make harnesses` installs them; or name their folder: --harnesses DIR\n"
+        "not installed: llm, mini; `make clients` installs them; or name their folder: --harnesses DIR\n"
     )

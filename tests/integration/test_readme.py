@@ -33,7 +33,7 @@ def run(project: Project, folder: Path, script: str) -> str:
 
 def test_every_command_of_the_readme_works(project: Project) -> None:
     prepare, around_one_command, step_by_step, close, last = by_hand()
-    assert "valid: " in run(project, project.folder, prepare)
+    assert "ok" in run(project, project.folder, prepare)
     with StandProcess(project) as stand:
         subprocess.run(["git", "init", "-q", str(project.folder)], check=True)
         run(project, project.folder, around_one_command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agentdyno.cli import completion
 from agentdyno.cli.edges import current_folder
 from agentdyno.cli.printing import Json, print_json, print_page
 
@@ -53,7 +54,9 @@ def validate(as_json: Json = False) -> None:
 
 @config_app.command("list")
 def list_entities(
-    kind: Annotated[str | None, typer.Argument(help="Only these: providers, variants, …")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="Only these: providers, variants, …", autocompletion=completion.folders)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List what is configured."""
@@ -79,8 +82,13 @@ def list_entities(
 
 @config_app.command()
 def show(
-    kind: Annotated[str, typer.Argument(help="provider, harness_profile, variant, task_card or experiment.")],
-    name: Annotated[str, typer.Argument(help="Its name.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="provider, harness_profile, variant, task_card or experiment.", autocompletion=completion.kinds
+        ),
+    ],
+    name: Annotated[str, typer.Argument(help="Its name.", autocompletion=completion.entities)],
     as_json: Json = False,
 ) -> None:
     """Show one entity as it was understood, with its digest."""

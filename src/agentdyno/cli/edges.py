@@ -31,8 +31,9 @@ def current_home() -> Home:
 
     from agentdyno.sessions.project import home_of
     from agentdyno.stand.home import Home
+    from agentdyno.store.address import named_ledger
 
-    return Home(home_of(current_folder(), os.environ))
+    return Home(home_of(current_folder(), os.environ), named_ledger(os.environ))
 
 
 def configured_experiments() -> tuple[str, ...]:

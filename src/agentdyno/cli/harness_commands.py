@@ -73,8 +73,9 @@ def check(
 ) -> None:
     """Run harnesses for real, against scripted answers.
 
-    What the stand recorded is compared with what the provider counted. A harness works on a task of two turns in a folder and a HOME of its own, on a stand that is started for it. Ends
-    with exit code 1 when one of them is installed and not verified.
+    What the stand recorded is compared with what the provider counted. A harness works on a task of two turns, in a
+    folder and a HOME of its own, on a stand that is started for it. Ends with exit code 1 when one of them is installed
+    and not verified.
     """
     import signal
 

@@ -10,7 +10,10 @@ import typer
 from agentdyno import __version__
 from agentdyno.cli import stand_commands
 from agentdyno.cli.config_commands import config_app, init
+from agentdyno.cli.db_commands import db_app
 from agentdyno.cli.demo_command import demo
+from agentdyno.cli.doctor_command import doctor
+from agentdyno.cli.harness_commands import harness_app
 from agentdyno.cli.session_commands import session_app
 
 
@@ -33,13 +36,16 @@ def build_app() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback()(_root)
     app.command()(init)
+    app.command()(doctor)
     app.add_typer(config_app, name="config")
     app.command()(stand_commands.up)
     app.command()(stand_commands.status)
     app.command()(stand_commands.down)
     app.add_typer(session_app, name="session")
+    app.add_typer(harness_app, name="harness")
     app.command()(stand_commands.compare)
     app.command()(stand_commands.normalize)
+    app.add_typer(db_app, name="db")
     app.command()(demo)
     return app
 

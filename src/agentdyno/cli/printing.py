@@ -16,15 +16,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _UNBOUNDED = 10_000
 
 
-def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """One JSON document on standard output; without an indent, on one line."""
     import json
 
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding if sys.stdout else "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(value, indent=2)
+        text = json.dumps(value, indent=indent)
     typer.echo(text)
 
 

@@ -1,4 +1,4 @@
-"""`dyno session create|start|env|list|show|finalize`."""
+"""`dyno session create|start|env|list|show|watch|finalize`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agentdyno.cli.edges import (
-    configured_experiments,
-    current_folder,
-    current_home,
-    open_ledger,
-    session_context,
+from agentdyno.cli.edges import configured_experiments, current_folder, current_home, open_ledger, session_context
+from agentdyno.cli.options import (
+    EnvFile,
+    ExperimentName,
+    Label,
+    Notes,
+    OpenSessionId,
+    Repo,
+    SessionId,
+    TaskCardName,
+    VariantName,
 )
 from agentdyno.cli.printing import Json, passing_line, print_json, print_page, require_output
+from agentdyno.cli.watch_command import watch
 from agentdyno.clock import now_us
 
 if TYPE_CHECKING:
@@ -29,25 +35,9 @@ if TYPE_CHECKING:
 session_app = typer.Typer(help="Open, look at and close sessions.", no_args_is_help=True)
 
 
-def _text(value: str | None) -> str | None:
-    """A text that is stored or looked for. Raises UserError for bytes that are none."""
-    from agentdyno.core.errors import UserError
-
-    try:
-        (value or "").encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{value!a} is no text in the terminal's encoding", "write it in UTF-8") from None
-    return value
-
-
-VariantName = Annotated[str, typer.Option("--variant", help="Variant to measure.")]
-TaskCardName = Annotated[str, typer.Option("--task-card", help="Task card to work on.")]
-ExperimentName = Annotated[str | None, typer.Option("--experiment", help="Experiment that it belongs to.")]
-Label = Annotated[str | None, typer.Option("--label", help="A name of your own.", callback=_text)]
-Repo = Annotated[Path, typer.Option("--repo", help="Repository that is worked in.")]
-EnvFile = Annotated[Path | None, typer.Option("--env-file", help="Write the variables there instead of printing them.")]
 _OPENING = "opening a session"
-SessionId = Annotated[str, typer.Argument(help="Session's id, or enough of its beginning or end.", callback=_text)]
+_FRUITLESS = 3
+"""Exit code of `session start` when the command's own is 0, and no request succeeded or there was none."""
 
 
 @session_app.command()
@@ -90,10 +80,11 @@ def start(
     """Do it all around one command.
 
     Opens a session, runs the command, runs the task card's checks, collects, finalizes. Ends with the command's exit
-    code.
+    code; with 3 where that is 0 though no request succeeded, or none was made.
     """
     import sys
 
+    from agentdyno.reporting.session_page import is_fruitless
     from agentdyno.sessions.launching import Launch, start_session
     from agentdyno.sessions.opening import Wanted
 
@@ -107,13 +98,14 @@ def start(
             typer.echo(f"session {session.session_id}", err=True)
 
         ended = start_session(context, wanted, command or (), launch, opened=say_opened, waiting=_say_waiting())
-        _print_end(context.ledger, ended.session, as_json=as_json, to_stderr=True)
-    raise typer.Exit(ended.exit_code if ended.exit_code >= 0 else 128 - ended.exit_code)
+        totals = _print_end(context.ledger, ended.session, as_json=as_json, to_stderr=True)
+    exit_code = ended.exit_code if ended.exit_code >= 0 else 128 - ended.exit_code
+    raise typer.Exit(_FRUITLESS if exit_code == 0 and is_fruitless(totals) else exit_code)
 
 
 @session_app.command()
 def env(
-    session_id: SessionId,
+    session_id: OpenSessionId,
     rotate: Annotated[bool, typer.Option("--rotate", help="Issue a new key and revoke the old one.")] = False,
     env_file: EnvFile = None,
     as_json: Json = False,
@@ -184,13 +176,16 @@ def show(
     print_page(*(parts if requests else parts[:1]))
 
 
+session_app.command()(watch)
+
+
 @session_app.command()
 def finalize(
-    session_id: SessionId,
+    session_id: OpenSessionId,
     outcome: Annotated[
         Literal["completed", "aborted", "invalid"], typer.Option("--outcome", help="completed, aborted or invalid.")
     ],
-    notes: Annotated[str | None, typer.Option("--notes", help="Remarks to keep with it.", callback=_text)] = None,
+    notes: Notes = None,
     as_json: Json = False,
 ) -> None:
     """Close a session that was opened by hand.
@@ -297,15 +292,17 @@ def _document(session: Session, totals: SessionTotals | None) -> dict[str, Any]:
     return {"session": to_jsonable(session), "totals": totals._asdict() if totals is not None else None}
 
 
-def _print_end(ledger: Ledger, session: Session, *, as_json: bool, to_stderr: bool = False) -> None:
-    """What became of a session: a line for people, the whole of it for machines."""
+def _print_end(ledger: Ledger, session: Session, *, as_json: bool, to_stderr: bool = False) -> SessionTotals | None:
+    """What became of a session: a line for people, the whole of it for machines. Gives its totals."""
     from agentdyno.reporting.session_page import session_line
 
     totals = _totals(ledger, session)
     if as_json:
         print_json(_document(session, totals))
-        return
-    without_success = totals is not None and totals.ok == 0
-    first = next(iter(ledger.requests(session.session_id)), None) if without_success else None
+        return totals
+    # What the work met is told rather than what a side call did, and only where nothing else tells of it.
+    requests = ledger.requests(session.session_id) if totals is not None and totals.ok == 0 else ()
+    first = min(requests, key=lambda request: request.purpose != "work", default=None)
     typer.echo(session_line(session, totals, first), err=to_stderr)
     typer.echo(f"more: dyno session show {session.session_id} --requests", err=True)
+    return totals

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agentdyno.cli.edges import current_folder, current_home, open_ledger
+from agentdyno.cli.options import ExperimentToCompare
 from agentdyno.cli.printing import Json, passing_line, print_json, print_page
 from agentdyno.clock import now_us
 
@@ -17,10 +18,14 @@ def up(
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave it running in the background, once it is up.")
+    ] = False,
 ) -> None:
     """Start the stand: managed providers, the gateway, a collector.
 
-    It stays in this terminal, and ends with Ctrl-C or `dyno down`.
+    It stays in this terminal, and ends with Ctrl-C or `dyno down`; detached, it survives the terminal, and says what
+    it has to say in logs/up.log of its home.
     """
     import os
     import signal
@@ -28,8 +33,12 @@ def up(
     from agentdyno.logs import configure_logging
     from agentdyno.sessions.closing import close_expired
     from agentdyno.sessions.project import find_project, load_project
+    from agentdyno.stand.detached import UP
     from agentdyno.stand.supervisor import Stand
 
+    if detach:
+        _up_detached(host, port)
+        return
     config = load_project(find_project(current_folder()))
     home, gateway = current_home(), config.settings.gateway
     configure_logging(home.log("stand"))
@@ -42,9 +51,41 @@ def up(
         missed = {name: secret for name, secret in stand.state.missing_secrets.items() if name in used}
         if missed:
             typer.echo(_not_served(missed), err=True)
-        typer.echo(f"the stand is up at {stand.state.gateway_url}; Ctrl-C or `dyno down` ends it", err=True)
+        typer.echo(f"{UP}{stand.state.gateway_url}; Ctrl-C or `dyno down` ends it", err=True)
         with open_ledger(home, log="stand") as ledger:
             stand.run(lambda: close_expired(ledger, home, now_us))
+
+
+def _up_detached(host: str | None, port: int | None) -> None:
+    """Start the stand in the background, and pass on what it says until it is up; an interruption ends it."""
+    import os
+
+    from agentdyno.sessions.interruption import held_interruptions
+    from agentdyno.stand.detached import UP, Detached
+    from agentdyno.stand.state import require_stand, running_stand, up_already
+
+    home = current_home()
+    if running_stand(home) is not None:
+        raise up_already(home)
+    options = [*(() if host is None else ("--host", host)), *(() if port is None else ("--port", str(port)))]
+    with held_interruptions() as interruptions:
+        detached = Detached(options, home.log("up"), os.environ)
+        try:
+            with interruptions.released():
+                for line in detached.start():
+                    if not line.startswith(UP):
+                        typer.echo(line, err=True)
+        except BaseException:
+            detached.stop()
+            raise
+    code = detached.exit_code
+    if code is not None:
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        typer.echo(f"the stand did not come up: {how}; all that it said is in {home.log('up')}", err=True)
+        raise typer.Exit(code if code >= 0 else 128 - code)
+    state = require_stand(home)
+    typer.echo(f"{UP}{state.gateway_url}, process {state.pid}; `dyno down` ends it")
+    typer.echo(f"log      {home.log('up')}\npid file {home.pid}")
 
 
 def status(as_json: Json = False) -> None:
@@ -58,13 +99,15 @@ def status(as_json: Json = False) -> None:
     home = current_home()
     state = running_stand(home)
     if as_json:
-        print_json({"up": state is not None, **(to_jsonable(msgspec.to_builtins(state)) if state else {})})
+        facts = {**to_jsonable(msgspec.to_builtins(state)), "logs": str(home.logs)} if state else {}
+        print_json({"up": state is not None, **facts})
     elif state is None:
         typer.echo("the stand is not up; `dyno up` starts it")
     else:
         typer.echo(f"the stand is up at {state.gateway_url} since {moment(state.started_at_us)}, process {state.pid}")
         for name, address in state.providers.items():
             typer.echo(f"provider {name} at {address}")
+        typer.echo(f"logs in {home.logs}")
         typer.echo(f"served: {', '.join(state.served)}")
         if state.missing_secrets:
             typer.echo(_not_served(state.missing_secrets))
@@ -104,7 +147,7 @@ def normalize(
 
 
 def compare(
-    experiment: Annotated[str | None, typer.Argument(help="Experiment; all sessions when left out.")] = None,
+    experiment: ExperimentToCompare = None,
     as_json: Json = False,
 ) -> None:
     """Show what each variant did, side by side. It describes; it draws no conclusion."""

@@ -21,6 +21,11 @@ class _Fact(NamedTuple):
     text: str
 
 
+def is_fruitless(totals: SessionTotals | None) -> bool:
+    """Whether no request of a session's work succeeded, or it made none."""
+    return totals is None or totals.work_ok == 0
+
+
 def session_line(session: Session, totals: SessionTotals | None, first: Request | None = None) -> str:
     """A session's end in one line; of one without any good answer, why: from its first request."""
     parts = [f"session {session.session_id} {session.outcome or f'is open ({session.phase})'}"]
@@ -32,12 +37,34 @@ def session_line(session: Session, totals: SessionTotals | None, first: Request 
         parts.append(f"the command ended with {_exit(session.command_exit_code)}")
     if session.checks_total is not None:
         parts.append(f"{session.checks_passed} of {plural(session.checks_total, 'check')} held")
-    line = ", ".join(parts)
-    if totals is None and session.outcome is not None:
-        return f"{line}; no request came through the gateway: was the harness pointed at it?"
-    if totals is not None and totals.ok == 0:
-        return f"{line}; no request succeeded{f': {_error(first)}' if first is not None else ''}"
-    return line
+    remark = _remark(session, totals)
+    if remark is None:
+        return ", ".join(parts)
+    if _made_none(totals):
+        why = ": was the harness pointed at it?"
+    else:
+        why = f": {_error(first)}" if first is not None else ""
+    return f"{', '.join(parts)}; {remark}{why}"
+
+
+def _made_none(totals: SessionTotals | None) -> bool:
+    return totals is None or totals.requests == 0
+
+
+def _remark(session: Session, totals: SessionTotals | None) -> str | None:
+    """What must be said of a session without any good answer, above all of one whose command claims success."""
+    if not is_fruitless(totals) or (_made_none(totals) and session.outcome is None):
+        return None
+    if totals is not None and totals.ok:
+        said = "exit code 0, though " if session.command_exit_code == 0 else ""
+        return f"{said}none of its work succeeded, only side calls"
+    if session.command_exit_code != 0:
+        return "no request came through the gateway" if _made_none(totals) else "no request succeeded"
+    if totals is None or totals.requests == 0:
+        return "exit code 0, though it made no request through the gateway"
+    if totals.requests == 1:
+        return "exit code 0, though its only request failed"
+    return f"exit code 0, though none of its {number(totals.requests)} requests succeeded"
 
 
 def render_sessions(sessions: Iterable[Session], totals: Mapping[str, SessionTotals]) -> PlainTable:
@@ -58,7 +85,7 @@ def _session_row(session: Session, totals: SessionTotals | None) -> tuple[str | 
         session.task_card,
         session.outcome or session.phase,
         moment(session.created_at_us),
-        number(totals.requests if totals is not None else 0),
+        "0" if totals is None else f"{number(totals.requests)}{_failed(totals)}",
         f"{session.checks_passed}/{session.checks_total}" if session.checks_total is not None else None,
         session.label,
     )
@@ -75,20 +102,25 @@ def render_session(session: Session, totals: SessionTotals | None) -> Table:
 
 
 def render_requests(requests: Iterable[Request]) -> PlainTable:
-    """A row for every request."""
+    """A row for every request; what each was for, where one was a side call."""
+    requests = tuple(requests)
+    all_work = all(request.purpose == "work" for request in requests)
     columns = (
-        *(Column(heading) for heading in ("came in", "surface", "model", "status")),
+        *(Column(heading) for heading in ("came in", "surface")),
+        Column("purpose", optional=True),
+        *(Column(heading) for heading in ("model", "status")),
         *(Column(heading, "right") for heading in ("latency\nms", "ttft\nms", "tokens\nin", "tokens\nout")),
         Column("tokens\ncounted by", optional=True),
         Column("error", optional=True),
     )
-    return plain_table(columns, map(_request_row, requests))
+    return plain_table(columns, (_request_row(request, with_purpose=not all_work) for request in requests))
 
 
-def _request_row(request: Request) -> tuple[str | None, ...]:
+def _request_row(request: Request, *, with_purpose: bool) -> tuple[str | None, ...]:
     return (
         moment(request.started_at_us),
         request.surface or request.path,
+        request.purpose if with_purpose else None,
         request.model_requested or UNKNOWN,
         request.status + (" (late)" if request.late else ""),
         number(request.latency_ms),
@@ -120,7 +152,8 @@ def _facts(session: Session, totals: SessionTotals | None) -> Iterator[_Fact]:
     if session.checks_total is not None:
         yield _Fact("checks", f"{session.checks_passed} of {session.checks_total} held")
     if session.command_exit_code is not None:
-        yield _Fact("command", f"ended with {_exit(session.command_exit_code)}")
+        remark = _remark(session, totals) if session.command_exit_code == 0 else None
+        yield _Fact("command", f"ended with {remark or _exit(session.command_exit_code)}")
     yield from _given(("repository", _repository(session)), ("stand", _stand(session)), ("machine", _machine(session)))
 
 

@@ -151,5 +151,5 @@ def _require_harnesses(programs: set[str], environ: Mapping[str, str]) -> None:
     if missing:
         raise UserError(
             f"not installed: {', '.join(missing)}",
-            "`make harnesses` installs them; or name their folder: --harnesses DIR",
+            "`make clients` installs them; or name their folder: --harnesses DIR",
         )

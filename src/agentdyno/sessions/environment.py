@@ -20,6 +20,12 @@ class Rendered(NamedTuple):
     files: dict[Path, str]
 
 
+def program_of(profile: HarnessProfile) -> str | None:
+    """The harness's own program. The version command names it; the headless one may go through a shell."""
+    declared = (*profile.version_command[:1], *profile.command[:1])
+    return declared[0] if declared else None
+
+
 def template_values(
     variant: Variant, profile: HarnessProfile, *, gateway_url: str, session_id: str, files_dir: Path, workspace: Path
 ) -> dict[str, str]:

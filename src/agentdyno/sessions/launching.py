@@ -18,6 +18,7 @@ from agentdyno.sessions.interruption import Interrupted
 from agentdyno.sessions.opening import Context, Opened, Wanted, aborted_on_failure, open_session
 from agentdyno.sessions.orphans import ends_with_parent
 from agentdyno.sessions.steps import take_step
+from agentdyno.store.address import without_ledger
 
 
 class Launch(NamedTuple):
@@ -28,6 +29,8 @@ class Launch(NamedTuple):
     """Takes all that it prints; by default it has the terminal."""
     own_group: bool = False
     """It has no standard input, and the terminal's Ctrl-C does not reach it."""
+    limit_s: float | None = None
+    """It is ended after so many seconds."""
 
 
 class Ended(NamedTuple):
@@ -35,6 +38,13 @@ class Ended(NamedTuple):
 
     session: Session
     exit_code: int
+    timed_out: bool = False
+    """It took longer than it may, and was ended."""
+
+
+class _Exit(NamedTuple):
+    code: int
+    timed_out: bool
 
 
 def start_session(
@@ -57,7 +67,7 @@ def start_session(
     session_id = ready.session.session_id
     with aborted_on_failure(context, session_id):
         opened(ready.session)
-        exit_code = _work(context, ready, command, launch)
+        ended = _work(context, ready, command, launch)
         session = finalize(
             context.ledger,
             context.home,
@@ -68,7 +78,7 @@ def start_session(
             given_up=context.interruptions.more(),
             waiting=waiting,
         )
-    return Ended(session, exit_code)
+    return Ended(session, ended.code, ended.timed_out)
 
 
 def _require_fit(context: Context, wanted: Wanted, command: Sequence[str], folder: Path) -> None:
@@ -89,8 +99,8 @@ def _require_fit(context: Context, wanted: Wanted, command: Sequence[str], folde
         )
 
 
-def _work(context: Context, ready: Opened, command: Sequence[str], launch: Launch) -> int:
-    """Lay in the task card's files, run the command, and keep what came of it; the exit code."""
+def _work(context: Context, ready: Opened, command: Sequence[str], launch: Launch) -> _Exit:
+    """Lay in the task card's files, run the command, and keep what came of it."""
     session_id, task_card = ready.session.session_id, ready.task_card
     for name, text in task_card.files.items():
         path = below(launch.folder, name)
@@ -99,17 +109,17 @@ def _work(context: Context, ready: Opened, command: Sequence[str], launch: Launc
     values = {**ready.values, "workspace": str(launch.folder)}
     arguments = list(command) or list(render_headless(ready.profile, values, task_card.prompt))
     take_step(context.ledger, session_id, "rendered", "launched", launched_at_us=context.clock_us())
-    exit_code = _run(context, arguments, {**context.environ, **ready.env}, launch)
+    ended = _run(context, arguments, {**without_ledger(context.environ), **ready.env}, launch)
     with context.interruptions.released():
         result = run_checks(task_card.checks, launch.folder)
     context.ledger.note_result(
-        session_id, exit_code, result.passed if result else None, result.total if result else None
+        session_id, ended.code, result.passed if result else None, result.total if result else None
     )
-    return exit_code
+    return ended
 
 
-def _run(context: Context, arguments: list[str], environ: Mapping[str, str], launch: Launch) -> int:
-    """Run the command to its end; its exit code. Interrupted, it and all that it started are ended first."""
+def _run(context: Context, arguments: list[str], environ: Mapping[str, str], launch: Launch) -> _Exit:
+    """Run the command to its end. Interrupted, or at its limit, it and all that it started are ended first."""
     try:
         process = subprocess.Popen(
             arguments,
@@ -126,7 +136,10 @@ def _run(context: Context, arguments: list[str], environ: Mapping[str, str], lau
         raise UserError(f"{arguments[0]} cannot be run: {error.strerror}", hint) from error
     try:
         with context.interruptions.released():
-            return process.wait()
+            return _Exit(process.wait(launch.limit_s), timed_out=False)
+    except subprocess.TimeoutExpired:
+        end(process, None, hurry=context.interruptions.more())
+        return _Exit(process.wait(), timed_out=True)
     except Interrupted as interrupted:
         end(process, None if launch.own_group else interrupted.signum, hurry=context.interruptions.more())
         raise

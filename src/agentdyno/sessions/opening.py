@@ -14,7 +14,7 @@ from agentdyno.core.ids import key_hash, session_key, time_ordered_id
 from agentdyno.core.lifecycle import require_next
 from agentdyno.core.records import Credential, HarnessProfile, Provider, Session, TaskCard, Variant
 from agentdyno.sessions.closing import finalize, require_session
-from agentdyno.sessions.environment import render_environment, template_values, write_files
+from agentdyno.sessions.environment import program_of, render_environment, template_values, write_files
 from agentdyno.sessions.interruption import Interrupted, Interruptions
 from agentdyno.sessions.repository import RepositoryFacts, read_repository, storable
 from agentdyno.sessions.steps import log_step, take_step
@@ -174,9 +174,7 @@ def _choose(context: Context, wanted: Wanted) -> _Choice:
         raise UserError(
             f"provider {provider.name} was changed since the stand came up", "`dyno down`, then `dyno up` again"
         )
-    # The version command names the harness itself; the headless one may go through a shell.
-    declared = (*profile.version_command[:1], *profile.command[:1])
-    program = wanted.program or (declared[0] if declared else None)
+    program = wanted.program or program_of(profile)
     if program is not None and shutil.which(program, path=context.environ.get("PATH")) is None:
         raise UserError(
             f"{program} is not installed", f"install it, or put its folder on PATH (profile {profile.name})"

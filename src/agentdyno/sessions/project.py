@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
 
-from agentdyno.core.config import CONFIGS_FOLDER, SETTINGS_FILE, Config, load
+from agentdyno.core.config import Config, load
+from agentdyno.core.config.documents import parse
+from agentdyno.core.config.entities import name_of
 from agentdyno.core.errors import UserError
-
-HOME_FOLDER = ".dyno"
-_YAML_SUFFIXES = (".yaml", ".yml")
+from agentdyno.core.layout import CONFIGS_FOLDER, HOME_FOLDER, SETTINGS_FILE, YAML_SUFFIXES
+from agentdyno.sessions.lookup import home_path, nearest_project
 
 
 class Scaffolded(NamedTuple):
@@ -25,17 +28,17 @@ class Scaffolded(NamedTuple):
 
 def find_project(start: Path) -> Path:
     """The nearest folder upwards that holds a `dyno.yaml`. Raises UserError when there is none."""
-    here = start.resolve()
-    for folder in (here, *here.parents):
-        if (folder / SETTINGS_FILE).is_file():
-            return folder
-    raise UserError(f"no {SETTINGS_FILE} in {here} or above", "`dyno init` writes one, with examples")
+    project = nearest_project(start)
+    if project is None:
+        what = f"no {SETTINGS_FILE} in {start.resolve()} or above"
+        raise UserError(what, "`dyno init` writes one, with examples")
+    return project
 
 
 def load_project(project: Path) -> Config:
     """The configuration of a project's folder. Raises ConfigFaults; UserError for a file that cannot be read."""
     settings = project / SETTINGS_FILE
-    entities = [path for path in (project / CONFIGS_FOLDER).rglob("*") if path.suffix in _YAML_SUFFIXES]
+    entities = [path for path in (project / CONFIGS_FOLDER).rglob("*") if path.suffix in YAML_SUFFIXES]
     files = {path.relative_to(project).as_posix(): _text_of(path) for path in (settings, *sorted(entities))}
     return load(files, built_in_profiles())
 
@@ -43,8 +46,26 @@ def load_project(project: Path) -> Config:
 def built_in_profiles() -> dict[str, str]:
     """The texts of the harness profiles that come with agentdyno, by the path that each would have in a project."""
     folder = resources.files("agentdyno") / "harness_profiles"
-    texts = {item.name: item.read_text("utf-8") for item in folder.iterdir() if item.name.endswith(_YAML_SUFFIXES)}
+    texts = {item.name: item.read_text("utf-8") for item in folder.iterdir() if item.name.endswith(YAML_SUFFIXES)}
     return {f"{CONFIGS_FOLDER}/harness_profiles/{name}": texts[name] for name in sorted(texts)}
+
+
+def profile_text(start: Path, name: str) -> str:
+    """The YAML of a harness profile: the project's own, if there is a project around `start` that has one."""
+    texts = built_in_profiles()
+    with contextlib.suppress(UserError):
+        project = find_project(start)
+        own = (project / CONFIGS_FOLDER / "harness_profiles").glob("*.yaml")
+        texts |= {path.relative_to(project).as_posix(): _text_of(path) for path in own}
+    named = {name_of(parse(file, text)[0]): text for file, text in texts.items()}
+    return named[name]
+
+
+def first_configuration() -> Config:
+    """What `dyno init` writes, as a configuration."""
+    with tempfile.TemporaryDirectory() as folder:
+        scaffold(Path(folder))
+        return load_project(Path(folder))
 
 
 def home_of(start: Path, environ: Mapping[str, str]) -> Path:
@@ -52,8 +73,7 @@ def home_of(start: Path, environ: Mapping[str, str]) -> Path:
 
     It is readable by its owner only and ignores itself in Git, so that the measured repository stays clean.
     """
-    named = environ.get("DYNO_HOME")
-    home = Path(named).expanduser().absolute() if named else find_project(start) / HOME_FOLDER
+    home = home_path(start, environ) or find_project(start) / HOME_FOLDER
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         ignore = home / ".gitignore"
@@ -94,5 +114,5 @@ def _templates(folder: Traversable, relative: Path) -> Iterator[tuple[Path, Trav
     for item in sorted(folder.iterdir(), key=lambda item: item.name):
         if item.is_dir():
             yield from _templates(item, relative / item.name)
-        elif item.name.endswith(_YAML_SUFFIXES):
+        elif item.name.endswith(YAML_SUFFIXES):
             yield relative / item.name, item

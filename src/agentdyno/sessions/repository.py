@@ -37,6 +37,19 @@ def read_repository(folder: Path) -> RepositoryFacts:
     )
 
 
+def new_repository(folder: Path, ignored: str = "") -> None:
+    """Make a folder that is a Git repository with one commit, and ignores what is to be ignored."""
+    folder.mkdir(parents=True)
+    (folder / ".gitignore").write_text(ignored)
+    identity = ("-c", "user.name=dyno", "-c", "user.email=dyno@localhost", "-c", "commit.gpgsign=false")
+    for arguments in (
+        ("init", "--quiet"),
+        ("add", "--force", ".gitignore"),
+        (*identity, "commit", "--quiet", "-m", "start"),
+    ):
+        subprocess.run(["git", "-C", str(folder), *arguments], check=True, stdin=subprocess.DEVNULL)
+
+
 def storable(name: str | None) -> str | None:
     """A name of the file system as text that can be stored and shown: bytes that are no UTF-8 become `\\xff`."""
     return None if name is None else os.fsencode(name).decode(errors="backslashreplace")

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import psutil
 
 from agentdyno import __version__
+from agentdyno.store.address import without_ledger
 
 _VERSION_TIMEOUT_S = 20
 
@@ -92,9 +93,13 @@ def _read_nvidia() -> tuple[str | None, str | None]:
 
 
 def read_harness(
-    program: str | None, version_command: Sequence[str], environ: Mapping[str, str], cache: Path
+    program: str | None,
+    version_command: Sequence[str],
+    environ: Mapping[str, str],
+    cache: Path,
+    timeout_s: float = _VERSION_TIMEOUT_S,
 ) -> HarnessBinary:
-    """The harness's resolved program, and the first line that its version command prints.
+    """The harness's resolved program, and the first line that its version command prints in time.
 
     Asking may take seconds, so answers are kept in the file `cache` for as long as the program stays the same file.
     """
@@ -106,7 +111,7 @@ def read_harness(
     key = _cache_key(command)
     known = {} if key is None else _read_cache(cache)
     if key not in known:
-        answer = _version(command, environ.get("PATH"))
+        answer = _version(command, environ.get("PATH"), timeout_s)
         if key is None or answer is None:
             return HarnessBinary(path, answer)
         known[key] = answer
@@ -147,12 +152,12 @@ def _write_cache(cache: Path, known: Mapping[str, str]) -> None:
             Path(nascent).unlink(missing_ok=True)
 
 
-def _version(command: Sequence[str], path: str | None) -> str | None:
-    printed = _output_of(command, {**os.environ, **({"PATH": path} if path else {})})
+def _version(command: Sequence[str], path: str | None, timeout_s: float) -> str | None:
+    printed = _output_of(command, {**os.environ, **({"PATH": path} if path else {})}, timeout_s)
     return printed.splitlines()[0][:200] if printed else None
 
 
-def _output_of(command: Sequence[str], environ: Mapping[str, str]) -> str | None:
+def _output_of(command: Sequence[str], environ: Mapping[str, str], timeout_s: float = _VERSION_TIMEOUT_S) -> str | None:
     program = shutil.which(command[0], path=environ.get("PATH"))
     if program is None:
         return None
@@ -162,8 +167,8 @@ def _output_of(command: Sequence[str], environ: Mapping[str, str]) -> str | None
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            env=dict(environ),
-            timeout=_VERSION_TIMEOUT_S,
+            env=without_ledger(environ),
+            timeout=timeout_s,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

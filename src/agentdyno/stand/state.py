@@ -68,6 +68,13 @@ def require_stand(home: Home) -> StandState:
     return state
 
 
+def up_already(home: Home) -> UserError:
+    """What a second stand is told."""
+    state = running_stand(home)
+    where = f" at {state.gateway_url}" if state else ""
+    return UserError(f"a stand is up already{where}", "use it, or stop it with `dyno down`")
+
+
 def stop_stand(state: StandState, timeout_s: float = 30.0) -> None:
     """Ask a stand to end, and wait until it has. Raises GatewayFault when it does not."""
     deadline = time.monotonic() + timeout_s

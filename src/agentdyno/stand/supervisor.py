@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import http.client
 import logging
@@ -29,31 +28,15 @@ from agentdyno.gateway.litellm_config import litellm_config
 from agentdyno.gateway.warm_up import warm_up_provider
 from agentdyno.stand.children import Child
 from agentdyno.stand.home import Home
-from agentdyno.stand.state import StandState, running_stand, write_state
+from agentdyno.stand.listening import listen
+from agentdyno.stand.state import StandState, up_already, write_state
+from agentdyno.store.address import naming, without_ledger
 from agentdyno.store.ledger import Ledger
 
 log = logging.getLogger(__name__)
 _PROVIDER_TIMEOUT_S = 60
 _GATEWAY_TIMEOUT_S = 120
 _COLLECT_EVERY_S = 0.25
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(
-                f"port {port} on {host} is in use", "stop what uses it, or choose another: `dyno up --port N`"
-            ) from error
-        raise UserError(
-            f"cannot listen on {host}:{port}: {error.strerror}", "check gateway.host in dyno.yaml"
-        ) from error
-    listener.listen(1024)
-    return listener
 
 
 def _is_alive(url: str) -> bool:
@@ -83,7 +66,7 @@ class Stand:
         self._home = home
         self._config = config
         self._address = (host, port)
-        self._environ = dict(environ)
+        self._environ = without_ledger(environ)
         self._progress = progress
         self._children: list[Child] = []
         self._stopping = threading.Event()
@@ -114,7 +97,7 @@ class Stand:
         self._take_lock()
         self._ledger = Ledger.open(self._home.ledger)
         self._collector = SpoolCollector(self._home.spool, self._ledger, now_us)
-        with _listen(*self._address) as listener, _listen("127.0.0.1", 0) as warm_up_listener:
+        with listen(*self._address) as listener, listen("127.0.0.1", 0) as warm_up_listener:
             served, missing = self._servable()
             addresses = {provider.name: self._start_provider(provider) for provider in served if provider.managed}
             self._home.litellm_config.touch(mode=0o600)
@@ -137,17 +120,18 @@ class Stand:
 
     def _take_lock(self) -> None:
         try:
-            self._lock = os.open(self._home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self._home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise UserError(
                 f"{self._home.lock} cannot be written: {error.strerror}", "name another home by DYNO_HOME"
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            state = running_stand(self._home)
-            where = f" at {state.gateway_url}" if state else ""
-            raise UserError(f"a stand is up already{where}", "use it, or stop it with `dyno down`") from error
+            os.close(lock)
+            raise up_already(self._home) from error
+        self._lock = lock
+        self._home.pid.write_text(f"{os.getpid()}\n")
 
     def _servable(self) -> tuple[list[Provider], dict[str, str]]:
         """The providers to serve (a managed one when a variant uses it), and those left out for want of secrets."""
@@ -186,7 +170,6 @@ class Stand:
         listen_fd, warm_up_fd = (listener.fileno() for listener in listeners)
         secrets = [name for provider in served for name in secrets_of(provider)]
         arguments = [
-            *("--ledger", str(self._home.ledger)),
             *("--spool", str(self._home.spool)),
             *("--gateway-id", gateway_id),
             *("--litellm-config", str(self._home.litellm_config)),
@@ -201,7 +184,8 @@ class Stand:
             *(argument for name in secrets for argument in ("--secret-env", name)),
         ]
         log_file = self._home.log("gateway")
-        child = Child("the gateway", "agentdyno.gateway", arguments, log_file, self._environ, (listen_fd, warm_up_fd))
+        environ = {**self._environ, **naming(self._home.ledger)}
+        child = Child("the gateway", "agentdyno.gateway", arguments, log_file, environ, (listen_fd, warm_up_fd))
         self._children.append(child)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         child.wait_until(lambda: _is_alive(url), _GATEWAY_TIMEOUT_S)
@@ -260,6 +244,7 @@ class Stand:
             if self._children:
                 leftover.unlink(missing_ok=True)
         if self._lock >= 0:
+            self._home.pid.unlink(missing_ok=True)
             os.close(self._lock)
 
     def _port_files(self) -> list[Path]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 
 from agentdyno.core.errors import LedgerUnavailable
 from agentdyno.core.jsonable import content_digest
 from agentdyno.core.lifecycle import MovedMeanwhile, OutOfOrder, require_next
+from agentdyno.core.normalize import RequestRow
 from agentdyno.core.records import (
     CONFIGURED,
     Credential,
@@ -29,31 +30,18 @@ from agentdyno.core.records import (
     UnreadableRecord,
 )
 from agentdyno.core.rollups import rollup_session
-from agentdyno.store.engine import sqlite_engine
-from agentdyno.store.migrate import bring_up_to_date
+from agentdyno.store.address import DATABASE_URL, LedgerAddress, PostgresAddress
+from agentdyno.store.bulk import write_rows
+from agentdyno.store.credentials import CredentialScope as CredentialScope
+from agentdyno.store.credentials import scope_of, scope_sql
+from agentdyno.store.engine import Engines, engines_at
+from agentdyno.store.migrate import Upgraded, bring_up_to_date
+from agentdyno.store.request_rows import most_telling, session_ids, write_requests
 from agentdyno.store.rows import column_names, flattener, record_of
+from agentdyno.store.statements import IGNORE_KNOWN, advance_cursor, insert
 from agentdyno.store.tables import build_metadata
 
 _BUSY_TIMEOUT_S = 20
-
-
-class CredentialScope(NamedTuple):
-    """A credential with what its session allows: all the gateway needs to admit a request."""
-
-    key_hash: str
-    key_alias: str
-    expires_at_us: int
-    revoked_at_us: int | None
-    session_id: str
-    experiment: str | None
-    variant: str
-    task_card: str
-    provider: str
-    model: str
-    ended_at_us: int | None
-    small_model: str | None = None
-    side_calls: str | None = None
-    """The harness profile's rules for side calls, as JSON."""
 
 
 class Absorbed(NamedTuple):
@@ -63,28 +51,50 @@ class Absorbed(NamedTuple):
     rebuilt_sessions: tuple[str, ...]
 
 
+class _Locked(NamedTuple):
+    """Sessions that nobody else changes now."""
+
+    finalized: tuple[str, ...]
+    """Those of them that are over, by their ids."""
+
+
 class Ledger:
     """Every entity's rows. Open it with `Ledger.open`; it may be shared by threads."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.tables = build_metadata().tables
+    def __init__(self, address: LedgerAddress, engines: Engines) -> None:
+        self.address = address
+        self._engines = engines
+        self.metadata = build_metadata()
+        self.tables = self.metadata.tables
 
     @classmethod
-    def open(cls, path: Path, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> Ledger:
-        """Open the SQLite ledger at `path`, made or migrated as needed; a lock is waited for up to `busy_timeout_s`.
+    def open(cls, address: LedgerAddress, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> Ledger:
+        """Open the ledger at an address, made or migrated as needed; a lock is waited for up to `busy_timeout_s`.
 
-        Raises LedgerNewer for a schema that this version does not know, LedgerUnavailable when it cannot be opened.
+        Raises LedgerNewer for a schema that this version does not know, LedgerUnavailable when it cannot be opened,
+        UserError for an address that cannot be read.
         """
-        engine = sqlite_engine(path, busy_timeout_s)
-        ledger = cls(engine)
-        with ledger._faults_named():
-            bring_up_to_date(engine)
+        ledger = cls.at(address, busy_timeout_s)
+        try:
+            ledger.upgrade()
+        except BaseException:
+            ledger.close()
+            raise
         return ledger
+
+    @classmethod
+    def at(cls, address: LedgerAddress, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> Ledger:
+        """The ledger at an address as it is: neither made nor migrated."""
+        return cls(address, engines_at(address, busy_timeout_s))
+
+    def upgrade(self) -> Upgraded:
+        """Make or migrate the schema as needed. Raises LedgerNewer, LedgerUnavailable."""
+        with self._faults_named():
+            return bring_up_to_date(self._engines)
 
     def close(self) -> None:
         """Give back every connection."""
-        self._engine.dispose()
+        self._engines.writing.dispose()
 
     # ── transactions ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -92,51 +102,58 @@ class Ledger:
     def _faults_named(self) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
+        except (sa.exc.IntegrityError, sa.exc.DataError):
             raise  # ours, not the database's
         except sa.exc.DatabaseError as error:
+            # A table that is gone, or a right that is missing, is the server's to say; misuse is the driver's.
+            if isinstance(error, sa.exc.ProgrammingError) and getattr(error.orig, "sqlstate", None) is None:
+                raise
             raise self._unavailable(error.orig) from error
-        except self._engine.dialect.loaded_dbapi.DatabaseError as error:
+        except self._engines.writing.dialect.loaded_dbapi.DatabaseError as error:
             raise self._unavailable(error) from error
 
     def _unavailable(self, reason: BaseException | None) -> LedgerUnavailable:
-        url = self._engine.url.render_as_string(hide_password=True)
-        return LedgerUnavailable(
-            f"the ledger {url} cannot be used: {reason}", "check that its folder exists, is writable and has room"
-        )
+        hint = "check that its folder exists, is writable and has room"
+        if isinstance(self.address, PostgresAddress):
+            hint = f"check that its server is up, and host, user, password and database in {DATABASE_URL}"
+        return LedgerUnavailable(f"the ledger {self.address} cannot be used: {_in_one_line(reason)}", hint)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection with one consistent view of the ledger."""
-        with self._faults_named(), self._engine.connect() as connection, connection.begin():
+        with self._faults_named(), self._engines.reading.connect() as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A connection whose changes are committed together, or not at all."""
-        with self._faults_named(), self._engine.connect() as plain:
-            connection = plain.execution_options(writes=True)
-            with connection.begin():
-                yield connection
+        with self._faults_named(), self._engines.writing.connect() as connection, connection.begin():
+            yield connection
 
     # ── configuration ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def remember(self, entities: Iterable[Any]) -> None:
         """Keep configured entities as they are now, each under the digest of its content."""
         names = {record: name for name, record in CONFIGURED.items()}
+        # In one order for everybody: who keeps the same ones at the same time then never waits in a circle.
+        keyed = {(names[type(entity)], content_digest(entity)): entity for entity in entities}
         with self.write() as connection:
-            for entity in entities:
+            for (table, digest), entity in sorted(keyed.items(), key=itemgetter(0)):
                 record: type = type(entity)
-                columns = ("digest", *column_names(record))
-                values = (content_digest(entity), *flattener(record)(entity))
-                connection.exec_driver_sql(_insert_or_ignore(names[record], columns), values)
+                statement = insert(table, ("digest", *column_names(record)), self._engines.placeholder)
+                connection.exec_driver_sql(f"{statement} {IGNORE_KNOWN}", (digest, *flattener(record)(entity)))
 
     # ── sessions and credentials ─────────────────────────────────────────────────────────────────────────────────────
 
     def add_session(self, session: Session) -> None:
         """Insert a new session's row."""
         with self.write() as connection:
-            connection.exec_driver_sql(_insert("session", column_names(Session)), flattener(Session)(session))
+            self._insert(connection, "session", session)
+
+    def _insert(self, connection: Connection, table: str, entity: Any) -> None:
+        record: type = type(entity)
+        statement = insert(table, column_names(record), self._engines.placeholder)
+        connection.exec_driver_sql(statement, flattener(record)(entity))
 
     def session(self, session_id: str) -> Session | None:
         """The session of that id."""
@@ -190,20 +207,33 @@ class Ledger:
 
         Raises OutOfOrder for a session that is over.
         """
-        sessions = self.tables["session"]
-        query = sa.select(sessions.c.ended_at_us).where(sessions.c.session_id == credential.session_id)
         with self.write() as connection:
-            if connection.execute(query).scalar() is not None:
+            if self._locked(connection, [credential.session_id]).finalized:
                 raise OutOfOrder(f"session {credential.session_id} is over", "create another")
             self._revoke(connection, credential.session_id, credential.created_at_us)
-            connection.exec_driver_sql(
-                _insert("credential", column_names(Credential)), flattener(Credential)(credential)
-            )
+            self._insert(connection, "credential", credential)
 
     def revoke(self, session_id: str, now_us: int) -> None:
         """Revoke every credential of a session; those revoked before keep their time."""
         with self.write() as connection:
+            self._locked(connection, [session_id])
             self._revoke(connection, session_id, now_us)
+
+    def _locked(self, connection: Connection, session_ids: Iterable[str]) -> _Locked:
+        """Hold sessions as they are until the transaction ends, and say which of them are over.
+
+        Whoever decides by a session's end, or changes what belongs to a session, holds it first; several are taken in
+        the order of their ids, and before everything else, so that nobody waits in a circle.
+        """
+        table = self.tables["session"]
+        query = (
+            sa.select(table.c.session_id, table.c.ended_at_us)
+            .where(table.c.session_id.in_(sorted(session_ids)))
+            .order_by(table.c.session_id)
+            .with_for_update(key_share=True)
+        )
+        rows = connection.execute(query).all()
+        return _Locked(tuple(row.session_id for row in rows if row.ended_at_us is not None))
 
     def _revoke(self, connection: Connection, session_id: str, now_us: int) -> None:
         table = self.tables["credential"]
@@ -219,11 +249,10 @@ class Ledger:
         One statement on the driver's own connection: a gateway asks this on every request, where SQLAlchemy's
         transaction around it would cost six times the statement.
         """
-        with self._faults_named(), contextlib.closing(self._engine.raw_connection()) as connection:
+        with self._faults_named(), contextlib.closing(self._engines.reading.raw_connection()) as connection:
             cursor = connection.cursor()
-            cursor.execute(_CREDENTIAL_SCOPE, (key_hash,))
-            rows = cursor.fetchall()
-        return CredentialScope(*rows[0]) if rows else None
+            cursor.execute(scope_sql(self._engines.placeholder), (key_hash,))
+            return scope_of(cursor.fetchone())
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -235,51 +264,43 @@ class Ledger:
         *,
         rebuild: bool = False,
     ) -> Absorbed:
+        """As `absorb_rows`, of records."""
+        rows = [flattener(Request)(request) for request in requests]
+        return self.absorb_rows(rows, cursor, unreadable, rebuild=rebuild)
+
+    def absorb_rows(
+        self,
+        rows: Sequence[RequestRow],
+        cursor: SpoolCursor | None = None,
+        unreadable: Sequence[UnreadableRecord] = (),
+        *,
+        rebuild: bool = False,
+    ) -> Absorbed:
         """Write a batch of normalized requests, what could not be read, and the cursor: all or nothing.
 
         A request that is known already is replaced only if more records speak for the new row or, with `rebuild`, not
         fewer. Rows of sessions that are finalized are marked `late` when they are first written, and rebuild their
         rollups.
         """
+        rows = most_telling(rows, rebuild=rebuild)
         with self.write() as connection:
-            finalized = self._finalized_among(connection, {r.session_id for r in requests if r.session_id is not None})
-            written = 0
-            if requests:
-                written = self._upsert_requests(connection, requests, finalized, rebuild=rebuild)
-            if unreadable:
-                connection.exec_driver_sql(
-                    _insert_or_ignore("unreadable_record", column_names(UnreadableRecord)),
-                    [flattener(UnreadableRecord)(item) for item in unreadable],
-                )
+            sessions = session_ids(rows)
+            finalized = self._locked(connection, sessions).finalized if sessions else ()
+            written = write_requests(connection, self.tables["request"], rows, set(finalized), rebuild=rebuild)
+            items = [flattener(UnreadableRecord)(item) for item in unreadable]
+            self._write(connection, "unreadable_record", UnreadableRecord, items, IGNORE_KNOWN)
             if cursor is not None:
-                connection.exec_driver_sql(_ADVANCE_CURSOR, flattener(SpoolCursor)(cursor))
-            if written:
-                for session_id in sorted(finalized):
-                    self._rebuild_rollups(connection, session_id)
-        return Absorbed(written, tuple(sorted(finalized)) if written else ())
+                statement = advance_cursor(self._engines.placeholder)
+                connection.exec_driver_sql(statement, flattener(SpoolCursor)(cursor))
+            rebuilt = finalized if written else ()
+            for session_id in rebuilt:
+                self._rebuild_rollups(connection, session_id)
+        return Absorbed(written, rebuilt)
 
-    def _finalized_among(self, connection: Connection, session_ids: set[str]) -> set[str]:
-        if not session_ids:
-            return set()
-        table = self.tables["session"]
-        query = sa.select(table.c.session_id).where(
-            table.c.session_id.in_(session_ids), table.c.ended_at_us.is_not(None)
-        )
-        return set(connection.execute(query).scalars())
-
-    def _upsert_requests(
-        self, connection: Connection, requests: Sequence[Request], finalized: set[str], *, rebuild: bool
+    def _write(
+        self, connection: Connection, table: str, record: type, rows: Sequence[tuple[Any, ...]], on_conflict: str = ""
     ) -> int:
-        names = column_names(Request)
-        late = names.index("late")
-        flatten = flattener(Request)
-        rows = [flatten(request) for request in requests]
-        if finalized:
-            rows = [
-                (*row[:late], True, *row[late + 1 :]) if request.session_id in finalized else row
-                for row, request in zip(rows, requests, strict=True)
-            ]
-        return connection.exec_driver_sql(_upsert_request(rebuild=rebuild), rows).rowcount
+        return write_rows(connection, self.tables[table], column_names(record), rows, on_conflict)
 
     def cursor(self, gateway_id: str) -> SpoolCursor | None:
         """How far the records of one gateway run were read."""
@@ -324,48 +345,9 @@ class Ledger:
         table = self.tables["metric_rollup"]
         connection.execute(sa.delete(table).where(table.c.session_id == session_id))
         rollups = rollup_session(self._requests(connection, session_id))
-        if rollups:
-            connection.exec_driver_sql(
-                _insert("metric_rollup", column_names(MetricRollup)),
-                [flattener(MetricRollup)(item) for item in rollups],
-            )
+        self._write(connection, "metric_rollup", MetricRollup, [flattener(MetricRollup)(item) for item in rollups])
 
 
-# ── SQL that both SQLite and PostgreSQL read; placeholders are the driver's ──────────────────────────────────────────
-
-
-def _insert(table: str, columns: Sequence[str]) -> str:
-    # Quoted, because some of our words are also SQL's: commit, values.
-    names = ", ".join(f'"{column}"' for column in columns)
-    places = ", ".join("?" * len(columns))
-    return f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608 - names are ours
-
-
-def _insert_or_ignore(table: str, columns: Sequence[str]) -> str:
-    return _insert(table, columns) + " ON CONFLICT DO NOTHING"
-
-
-def _upsert_request(*, rebuild: bool) -> str:
-    columns = column_names(Request)
-    # `late` says when a row first came: a later record of the same request does not change that.
-    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in ("request_key", "late"))
-    known_less = "request.records <= excluded.records" if rebuild else "request.records < excluded.records"
-    return f"{_insert('request', columns)} ON CONFLICT (request_key) DO UPDATE SET {changes} WHERE {known_less}"
-
-
-_CREDENTIAL_SCOPE = """
-SELECT c.key_hash, c.alias, c.expires_at_us, c.revoked_at_us, s.session_id, s.experiment, s.variant, s.task_card,
-       s.provider, s.model, s.ended_at_us, s.small_model, p.side_calls
-FROM credential c
-JOIN session s ON s.session_id = c.session_id
-LEFT JOIN harness_profile p ON p.digest = s.harness_profile_digest
-WHERE c.key_hash = ?
-"""
-
-_ADVANCE_CURSOR = """
-INSERT INTO spool_cursor (gateway_id, segment, offset_bytes, closed) VALUES (?, ?, ?, ?)
-ON CONFLICT (gateway_id) DO UPDATE
-SET segment = excluded.segment, offset_bytes = excluded.offset_bytes, closed = excluded.closed
-WHERE (excluded.segment, excluded.offset_bytes, excluded.closed)
-    > (spool_cursor.segment, spool_cursor.offset_bytes, spool_cursor.closed)
-"""
+def _in_one_line(reason: BaseException | None) -> str:
+    """The first thing that a database says; the rest quotes our statement, or repeats itself for every address."""
+    return str(reason).strip().partition("\n")[0]

@@ -16,7 +16,6 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -31,7 +30,7 @@ _REFUSED_BY_THE_DISK = frozenset(
 )
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, order=True, gc=False):
     """One line of a segment, with where it begins and where the next one would."""
 
     segment: int
@@ -164,7 +163,6 @@ def read_lines(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: boo
     `ended` says that nobody writes the run any more: only then is a tail without newline given, as torn. In a segment
     that has a successor such a tail is torn in any case.
     """
-    taken_bytes = 0
     numbers = _segments(run)
     for number in numbers:
         if number < segment:
@@ -172,8 +170,8 @@ def read_lines(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: boo
         start_bytes = offset_bytes if number == segment else 0
         for line in _read_segment(run, number, start_bytes, complete=ended or number < numbers[-1]):
             yield line
-            taken_bytes += line.end_bytes - line.offset_bytes
-            if taken_bytes >= limit_bytes:
+            limit_bytes -= len(line.data) + 1
+            if limit_bytes <= 0:
                 return
 
 
@@ -205,14 +203,13 @@ def _read_segment(run: Path, segment: int, offset_bytes: int = 0, *, complete: b
         # line back and write another in its place, and a line must not be glued together from both.
         size_bytes = _BLOCK_BYTES
         while block := os.pread(file.fileno(), size_bytes, offset_bytes):
-            whole, newline, tail = block.rpartition(b"\n")
-            if newline:
-                for data in whole.split(b"\n"):
-                    yield (line := Line(segment, offset_bytes, data))
-                    offset_bytes = line.end_bytes
-            elif len(block) == size_bytes:
+            *whole, tail = block.split(b"\n")
+            for data in whole:
+                yield Line(segment, offset_bytes, data)
+                offset_bytes += len(data) + 1
+            if not whole and len(block) == size_bytes:
                 size_bytes *= 2  # a line longer than the block
-            else:
+            elif not whole:
                 if complete:
                     yield Line(segment, offset_bytes, tail, torn=True)
                 return

@@ -2,7 +2,8 @@
 
 A configured entity is kept once per content: its table has the record's fields and `digest`, the digest of the whole,
 as key. Scalars become columns of their own; tuples, mappings and nested records become canonical JSON text. Times are
-integer UTC microseconds, because SQLite gives naive datetimes back.
+integer UTC microseconds, because SQLite gives naive datetimes back. Text is compared by its code points in every
+database: PostgreSQL would else order it by the language that it was set up in.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 from agentdyno.core.fields import FieldSpec, fields_of
 from agentdyno.core.records import CONFIGURED, RECORDED
 
-_SCALARS: dict[Any, type[TypeEngine[Any]]] = {
-    str: Text,
-    int: BigInteger,
-    float: Double,
-    bool: Boolean,
-    bytes: LargeBinary,
+_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+_SCALARS: dict[Any, TypeEngine[Any]] = {
+    str: _TEXT,
+    int: BigInteger(),
+    float: Double(),
+    bool: Boolean(),
+    bytes: LargeBinary(),
 }
 
 
@@ -40,7 +43,7 @@ def is_json(spec: FieldSpec) -> bool:
 
 
 def _column(spec: FieldSpec, *, references: bool) -> Column[Any]:
-    sql_type = _SCALARS.get(spec.type, Text)()
+    sql_type = _SCALARS.get(spec.type, _TEXT)
     field = spec.field
     target = [ForeignKey(field.ref)] if references and field.ref else []
     return Column(
@@ -65,7 +68,7 @@ def build_metadata() -> MetaData:
         }
     )
     for name, record in CONFIGURED.items():
-        digest = Column("digest", Text(), primary_key=True)
+        digest = Column("digest", _TEXT, primary_key=True)
         Table(name, metadata, digest, *(_column(spec, references=False) for spec in fields_of(record)))
     for name, record in RECORDED.items():
         Table(name, metadata, *(_column(spec, references=True) for spec in fields_of(record)))

@@ -1,12 +1,20 @@
-"""A collector in a process of its own, which collects until it is killed or every run is read to its end."""
+"""A collector in a process of its own, which collects until it is killed or every run is read to its end.
+
+It is told of its ledger as every process of the stand is: by DYNO_DATABASE_URL. It says when it has opened it, and
+tries again while the ledger is away.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from pathlib import Path
 
 from agentdyno.collectors.spool import SpoolCollector
+from agentdyno.core.errors import LedgerUnavailable
+from agentdyno.store.address import named_ledger
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.spool import runs
 
@@ -14,12 +22,19 @@ _PAUSE_S = 0.002
 _BATCH_BYTES = 4_096
 
 
-def main(spool: Path, ledger_path: Path) -> None:
+def main(spool: Path) -> None:
     """Collect, over and over."""
-    ledger = Ledger.open(ledger_path)
+    address = named_ledger(os.environ)
+    assert address is not None
+    ledger = Ledger.open(address)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     collector = SpoolCollector(spool, ledger, lambda: time.time_ns() // 1000, _BATCH_BYTES)
-    while not _is_over(spool, ledger):
-        collector.collect()
+    over = False
+    while not over:
+        with contextlib.suppress(LedgerUnavailable):
+            collector.collect()
+            over = _is_over(spool, ledger)
         time.sleep(_PAUSE_S)
     ledger.close()
 
@@ -30,4 +45,4 @@ def _is_over(spool: Path, ledger: Ledger) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

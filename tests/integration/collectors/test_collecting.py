@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from tests.integration.collectors.spool_scripts import JUNK, answered, entered, refused, routed
-from tests.integration.ledgers import dump, empty_ledger
+from tests.integration.ledgers import Ledgers, allow_inserts, dump, opened, refuse_inserts
 
 from agentdyno.collectors.spool import Collected, SpoolCollector
 from agentdyno.core.errors import LedgerUnavailable
@@ -70,9 +70,9 @@ class Stand:
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Iterator[Stand]:
+def stand(tmp_path: Path, ledgers: Ledgers) -> Iterator[Stand]:
     """A stand whose gateway has just begun."""
-    with empty_ledger(tmp_path) as ledger:
+    with opened(ledgers) as ledger:
         begun = Stand(tmp_path / "spool", ledger)
         yield begun
         if is_live(tmp_path / "spool" / "gw_1"):
@@ -220,14 +220,10 @@ def test_what_a_failed_pass_had_read_is_read_again(stand: Stand, dead: bool) -> 
     stand.write(entered("req_1"), answered(entered("req_1")), routed("req_1"), entered("req_2"))
     if dead:
         stand.gateway.close()
-    with stand.ledger.write() as connection:
-        connection.exec_driver_sql(
-            "CREATE TRIGGER failure BEFORE INSERT ON spool_cursor BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
+    refuse_inserts(stand.ledger, "spool_cursor")
     with pytest.raises(sa.exc.IntegrityError):
         stand.collector.collect()
-    with stand.ledger.write() as connection:
-        connection.exec_driver_sql("DROP TRIGGER failure")
+    allow_inserts(stand.ledger, "spool_cursor")
     assert stand.rows() == []
     stand.collector.collect()
     assert [row.request_key for row in stand.rows()] == (["req_1", "req_2"] if dead else ["req_1"])
@@ -322,6 +318,17 @@ def test_a_request_that_no_row_can_hold_does_not_stop_the_others(stand: Stand) -
     assert stand.collector.collect() == Collected(0, 0, 0)
     stand.collector.rebuild()
     assert dump(stand.ledger) == before
+
+
+def test_a_nul_from_a_client_costs_no_row(stand: Stand) -> None:
+    for number, odd in enumerate(["a\0b", "\0"], start=1):
+        request = msgspec.structs.replace(entered(f"req_{number}"), path=f"/v1/{odd}", model=odd)
+        stand.write(request, answered(request), routed(request.request_key))
+    assert stand.collector.collect() == Collected(records=6, written=2, unreadable=0)
+    assert [(row.path, row.model_requested) for row in stand.rows()] == [
+        ("/v1/a\ufffdb", "a\ufffdb"),
+        ("/v1/\ufffd", "\ufffd"),
+    ]
 
 
 def test_a_fault_of_the_database_blames_no_request(stand: Stand) -> None:

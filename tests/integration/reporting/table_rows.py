@@ -17,7 +17,13 @@ BARE: dict[str, Any] = {
     **{spec.name: None for spec in fields_of(Request)},
     **{"path": "/v1/messages", "streamed": False, "started_at_us": 1, "ended_at_us": 2, "status": "ok"},
     **{"request_bytes": 1, "response_bytes": 1, "tags": "[]", "gateway_id": "gw_1", "records": 3, "late": False},
-    **{"model_requested": "m", "normalizer_version": 1, "record_digest": "sha256:0"},
+    **{
+        "purpose": "work",
+        "harness_ids": "{}",
+        "model_requested": "m",
+        "normalizer_version": 1,
+        "record_digest": "sha256:0",
+    },
 }
 """A request of which nothing was measured."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.integration.ledgers import empty_ledger
+from tests.integration.ledgers import Ledgers, opened
 from tests.integration.reporting.table_rows import add_finalized, fill
 
 from agentdyno.core.jsonable import to_jsonable
@@ -18,8 +18,8 @@ GOLDEN = Path(__file__).parent / "golden" / "variant_table.txt"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with empty_ledger(tmp_path) as ledger:
+def ledger(ledgers: Ledgers) -> Iterator[Ledger]:
+    with opened(ledgers) as ledger:
         yield ledger
 
 

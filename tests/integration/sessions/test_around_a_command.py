@@ -50,6 +50,7 @@ def test_a_command_is_measured_and_checked(project: Project, work: Path) -> None
     assert session["harness_binary"] == PYTHON
     (request,) = show(project, session["session_id"])["requests"]
     assert session["launched_at_us"] < request["started_at_us"] < session["ended_at_us"]
+    assert (request["purpose"], request["status"]) == ("work", "ok")
 
 
 def test_as_json_standard_output_is_one_document(project: Project, work: Path) -> None:
@@ -94,13 +95,49 @@ def test_without_any_good_answer_the_first_error_is_told(project: Project, work:
     assert re.search(r"; no request succeeded: \w+ \(HTTP 4\d\d\)$", line)
 
 
+CARELESS = """
+import os, urllib.error, urllib.request
+url, key = os.environ["OPENAI_BASE_URL"] + "/chat/completions", os.environ["OPENAI_API_KEY"]
+body = b'{"model": "another", "messages": [{"role": "user", "content": "say hello"}]}'
+headers = {"authorization": "Bearer " + key, "content-type": "application/json"}
+for _ in range(2):
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, body, headers))
+    except urllib.error.HTTPError as refused:
+        print("never mind", refused.code)
+"""
+
+
+def test_a_command_that_ends_well_though_every_call_failed(project: Project, work: Path) -> None:
+    done = project.run(*start(project, "--", PYTHON, "-c", CARELESS), folder=work)
+
+    assert done.returncode == 3
+    assert done.stdout == "never mind 403\n" * 2
+    session = latest(project)
+    assert (session["outcome"], session["command_exit_code"]) == ("completed", 0)
+    remark = "exit code 0, though none of its 2 requests succeeded"
+    assert re.search(rf"; {remark}: \w+ \(HTTP 403\)$", done.stderr.splitlines()[-2])
+    assert f"ended with {remark}" in project.dyno("session", "show", session["session_id"])
+    assert show(project, session["session_id"])["totals"]["ok"] == 0
+
+
+def test_a_command_that_ends_well_though_it_called_nobody(project: Project, work: Path) -> None:
+    done = project.run(*start(project, "--json", "--", "true"), folder=work)
+
+    assert done.returncode == 3
+    document = json.loads(done.stdout)
+    assert (document["session"]["command_exit_code"], document["totals"]) == (0, None)
+    shown = project.dyno("session", "show", document["session"]["session_id"])
+    assert "ended with exit code 0, though it made no request through the gateway" in shown
+
+
 def test_the_command_has_the_terminal(project: Project, work: Path) -> None:
     program = "import sys; print(all(s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)), 'and', input('name? '))"
 
     with Terminal(project, *start(project, "--", PYTHON, "-c", program), folder=work) as terminal:
         terminal.see("name? ")
         terminal.press(b"dyno\n")
-        assert terminal.end() == 0
+        assert terminal.end() == 3  # it made no request
 
     assert "True and dyno" in terminal.printed
 
@@ -114,8 +151,8 @@ def test_files_of_a_task_card_are_laid_in_and_never_overwrite(project: Project, 
     options = ("--variant", "plain", "--task-card", "given", "--repo", str(project.repo))
     copy = ("sh", "-c", "cp in/given.txt out.txt")
 
-    document = json.loads(project.dyno("session", "start", *options, "--json", "--", *copy, folder=work))
-    assert document["session"]["checks_passed"] == 1
+    done = project.run("session", "start", *options, "--json", "--", *copy, folder=work)
+    assert json.loads(done.stdout)["session"]["checks_passed"] == 1
 
     (work / "in/given.txt").write_text("mine\n")
     before = latest(project)

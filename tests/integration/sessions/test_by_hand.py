@@ -363,12 +363,12 @@ def test_the_keys_of_json_documents(project: Project) -> None:
     ]
     assert list(project.json("status")) == [
         *("up", "pid", "pid_started_at_s", "gateway_id", "gateway_pid", "gateway_url", "started_at_us"),
-        *("providers", "served", "missing_secrets"),
+        *("providers", "served", "missing_secrets", "logs"),
     ]
 
 
 def test_the_stand_serves_what_its_state_says(project: Project, stand: StandProcess) -> None:
-    assert project.json("status") == {"up": True, **stand.state}
+    assert project.json("status") == {"up": True, **stand.state, "logs": str(project.home / "logs")}
     shown = project.dyno("status")
     assert stand.url in shown
     assert f"\nserved: {', '.join(stand.state['served'])}\n" in shown

@@ -5,24 +5,29 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
-from tests.integration.ledgers import add_session, dump, empty_ledger
+from tests.integration.ledgers import Ledgers, PostgresLedgers, add_session, dump, empty_ledger, opened
+from tests.integration.postgres_server import GUARDED_USER, PASSWORD, PostgresServer
 
-from agentdyno.core.errors import LedgerNewer, LedgerUnavailable
+from agentdyno.core.errors import DynoError, LedgerNewer, LedgerUnavailable, UserError
 from agentdyno.core.records import Credential
+from agentdyno.store.address import DATABASE_URL, PostgresAddress, naming
 from agentdyno.store.ledger import Ledger
+from agentdyno.store.migrate import HEAD, current_revision
 
 OPENER = """
 import sys
-from pathlib import Path
+from agentdyno.store.address import ledger_address
 from agentdyno.store.ledger import Ledger
 print("ready", flush=True)
 for line in sys.stdin:
-    Ledger.open(Path(line.rstrip("\\n"))).close()
+    Ledger.open(ledger_address(line.rstrip("\\n"))).close()
     print("opened", flush=True)
 """
 
@@ -36,21 +41,33 @@ def test_every_connection_is_configured(tmp_path: Path, pragma: str, value: obje
         assert [c.exec_driver_sql(f"PRAGMA {pragma}").scalar() for c in (one, another)] == [value, value]
 
 
-def test_foreign_keys_are_kept(tmp_path: Path) -> None:
+def test_foreign_keys_are_kept(ledgers: Ledgers) -> None:
     orphan = Credential("hash", session_id="ses_nowhere", alias="a", created_at_us=0, expires_at_us=0)
-    with empty_ledger(tmp_path) as ledger, pytest.raises(sa.exc.IntegrityError, match="FOREIGN KEY"):
+    with opened(ledgers) as ledger, pytest.raises(sa.exc.IntegrityError, match=r"(?i)foreign key"):
         ledger.issue(orphan)
 
 
-def test_opening_again_changes_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    first = Ledger.open(path)
+def test_a_ledger_is_made_when_it_is_first_opened(ledgers: Ledgers) -> None:
+    address = ledgers.nothing_yet()
+    first = Ledger.open(address)
     add_session(first)
     before = dump(first)
     first.close()
-    second = Ledger.open(path)
+    second = Ledger.open(address)
     assert dump(second) == before
+    assert second.upgrade() == (HEAD, HEAD)
     second.close()
+    ledgers.give_back(address)
+
+
+def test_a_ledger_that_is_read_as_it_is_is_not_made(ledgers: Ledgers) -> None:
+    address = ledgers.nothing_yet()
+    with contextlib.closing(Ledger.at(address)) as ledger:
+        with pytest.raises(LedgerUnavailable):
+            ledger.session("ses_1")
+        assert ledger.upgrade() == (None, HEAD)
+        assert ledger.session("ses_1") is None
+    ledgers.give_back(address)
 
 
 @pytest.mark.parametrize("name", ["what?.sqlite", "100%.sqlite", "a b#c.sqlite", "größe.sqlite"])
@@ -59,7 +76,7 @@ def test_a_ledger_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_several_processes_may_open_a_new_ledger_at_once(tmp_path: Path) -> None:
+def test_several_processes_may_open_a_new_ledger_at_once(ledgers: Ledgers) -> None:
     with contextlib.ExitStack() as stack:
         openers = [
             stack.enter_context(
@@ -70,17 +87,19 @@ def test_several_processes_may_open_a_new_ledger_at_once(tmp_path: Path) -> None
             for _ in range(3)
         ]
         assert answers(openers) == ["ready"] * 3
-        for number in range(4):
+        for _ in range(4):
+            address = ledgers.nothing_yet()
             for opener in openers:
-                tell(opener, tmp_path / f"ledger-{number}.sqlite")
+                tell(opener, naming(address)[DATABASE_URL])
             assert answers(openers) == ["opened"] * 3
+            ledgers.give_back(address)
         for opener in openers:
             opener.communicate()
 
 
-def tell(opener: subprocess.Popen[str], path: Path) -> None:
+def tell(opener: subprocess.Popen[str], url: str) -> None:
     assert opener.stdin is not None
-    opener.stdin.write(f"{path}\n")
+    opener.stdin.write(f"{url}\n")
     opener.stdin.flush()
 
 
@@ -88,16 +107,17 @@ def answers(openers: list[subprocess.Popen[str]]) -> list[str]:
     return [opener.stdout.readline().strip() for opener in openers if opener.stdout is not None]
 
 
-def test_a_newer_ledger_is_refused_and_left_alone(tmp_path: Path) -> None:
-    with empty_ledger(tmp_path) as ledger, ledger.write() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    before = (tmp_path / "ledger.sqlite").read_bytes()
-    with pytest.raises(LedgerNewer) as refused:
-        Ledger.open(tmp_path / "ledger.sqlite")
-    assert refused.value.exit_code == 2
-    assert "9999" in str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert (tmp_path / "ledger.sqlite").read_bytes() == before
+def test_a_newer_ledger_is_refused_and_left_alone(ledgers: Ledgers) -> None:
+    with opened(ledgers) as ledger:
+        with ledger.write() as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(LedgerNewer) as refused:
+            Ledger.open(ledger.address)
+        assert refused.value.exit_code == 2
+        assert "9999" in str(refused.value)
+        assert "\n" not in str(refused.value)
+        with ledger.read() as connection:
+            assert current_revision(connection) == "9999"
 
 
 def folder_there(path: Path) -> Path:
@@ -131,3 +151,81 @@ def test_what_cannot_be_a_ledger_is_refused_in_one_line(tmp_path: Path, place: C
     assert refused.value.exit_code == 1
     assert path.name in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+# ── a server ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def guarded(postgres_ledgers: PostgresLedgers) -> Iterator[PostgresAddress]:
+    """A database that asks for a password."""
+    server = postgres_ledgers.server
+    server.execute(f"CREATE USER {GUARDED_USER} PASSWORD '{PASSWORD}' SUPERUSER")
+    yield PostgresAddress(server.url("migrated", f"{GUARDED_USER}:{quote(PASSWORD, safe='')}"))
+    server.execute(f"DROP USER {GUARDED_USER}")
+
+
+def test_a_ledger_with_a_password_opens_and_does_not_show_it(guarded: PostgresAddress) -> None:
+    with contextlib.closing(Ledger.open(guarded)) as ledger:
+        assert ledger.session("ses_1") is None
+        with pytest.raises(sa.exc.IntegrityError) as refused:
+            ledger.issue(Credential("hash", session_id="ses_nowhere", alias="a", created_at_us=0, expires_at_us=0))
+    shown = "".join(traceback.format_exception(refused.value)) + f"{ledger.address} {vars(ledger)}"
+    assert PASSWORD not in shown
+    assert quote(PASSWORD, safe="") not in shown
+
+
+def wrong_password(server: PostgresServer) -> str:
+    return server.url("migrated", f"{GUARDED_USER}:wrong-geheim")
+
+
+def no_such_database(server: PostgresServer) -> str:
+    return server.url("nowhere", "owner:geheim")
+
+
+def no_such_user(server: PostgresServer) -> str:
+    return server.url("migrated", "nobody:geheim")
+
+
+def nobody_listens(_: PostgresServer) -> str:
+    return "postgresql://owner:geheim@127.0.0.1:1/migrated"
+
+
+def no_such_parameter(_: PostgresServer) -> str:
+    return "postgresql://owner:geheim@127.0.0.1:1/migrated?sslmood=geheim"
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize(
+    ("url_of", "said"),
+    [
+        (wrong_password, "password authentication failed"),
+        (no_such_database, 'database "nowhere" does not exist'),
+        (no_such_user, 'role "nobody" does not exist'),
+        (nobody_listens, "Connection refused"),
+        (no_such_parameter, "parameters that PostgreSQL does not know"),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_named_in_one_line(
+    postgres_ledgers: PostgresLedgers, url_of: Callable[[PostgresServer], str], said: str
+) -> None:
+    with pytest.raises(DynoError) as refused:
+        Ledger.open(PostgresAddress(url_of(postgres_ledgers.server)))
+    assert said in str(refused.value)
+    assert "; " in str(refused.value)  # and what to do about it
+    assert "\n" not in str(refused.value)
+    assert "geheim" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(postgres_ledgers: PostgresLedgers) -> None:
+    postgres_ledgers.server.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+    with pytest.raises(UserError, match=r"encoded in LATIN1; .*ENCODING 'UTF8'"):
+        Ledger.open(postgres_ledgers.address("latin"))
+
+
+def test_who_may_not_write_is_told_so(postgres_ledgers: PostgresLedgers) -> None:
+    server = postgres_ledgers.server
+    server.execute("CREATE USER reader")
+    with pytest.raises(LedgerUnavailable, match="permission denied"):
+        Ledger.open(PostgresAddress(server.url("migrated", "reader")))
+    server.execute("DROP USER reader")

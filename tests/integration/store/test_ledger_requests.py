@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.integration.ledgers import add_session, dump, empty_ledger
+from tests.integration.ledgers import Ledgers, add_session, allow_inserts, dump, opened, refuse_inserts
+from tests.integration.store.request_rows import request_row
 
-from agentdyno.core.exchange import Answered, Entered, Identity
-from agentdyno.core.normalize import Evidence, normalize
-from agentdyno.core.records import MetricRollup, Request, SpoolCursor, UnreadableRecord
+from agentdyno.core.records import MetricRollup, SpoolCursor, UnreadableRecord
 from agentdyno.core.rollups import rollup_session
 from agentdyno.store.ledger import Absorbed, Ledger
-from agentdyno.store.queries import rollups_by_session, session_totals
+from agentdyno.store.queries import estimated_requests, requests_beside, rollups_by_session, session_totals
 
 CURSOR = SpoolCursor("gw_1", 1, 100, False)
 UNREADABLE = UnreadableRecord("gw_1", 1, 50, 7, "sha256:0", "torn")
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(ledgers: Ledgers) -> Iterator[Ledger]:
     """A ledger with two sessions: `ses_1` is open, `ses_over` is finalized."""
-    with empty_ledger(tmp_path) as opened:
-        add_session(opened)
-        add_session(opened, "ses_over", phase="collected")
-        opened.close_session("ses_over", "completed", 5_000, None)
-        yield opened
-
-
-def row(key: str, session_id: str | None = "ses_1", **fields: object) -> Request:
-    identity = None if session_id is None else Identity(session_id, "plain", "sums", "scripted", "hash", "alias")
-    entered = Entered(key, at_us=1_000, path="/v1/messages", request_bytes=9, model="m", identity=identity)
-    evidence = Evidence(entered, Answered(entered, 2_000, 30, 200, complete=True))
-    return dataclasses.replace(normalize(evidence, "gw_1"), **fields)  # type: ignore[arg-type]  # fields by name
+    with opened(ledgers) as ledger:
+        add_session(ledger)
+        add_session(ledger, "ses_over", phase="collected")
+        ledger.close_session("ses_over", "completed", 5_000, None)
+        yield ledger
 
 
 def rollups(ledger: Ledger, session_id: str) -> tuple[MetricRollup, ...]:
@@ -43,13 +33,15 @@ def rollups(ledger: Ledger, session_id: str) -> tuple[MetricRollup, ...]:
 
 
 def test_requests_come_back_in_the_order_they_came_in(ledger: Ledger) -> None:
-    first, second, third = (row(key, started_at_us=at) for key, at in (("req_b", 1), ("req_a", 2), ("req_c", 2)))
+    first, second, third = (
+        request_row(key, started_at_us=at) for key, at in (("req_b", 1), ("req_a", 2), ("req_c", 2))
+    )
     assert ledger.absorb([third, first, second]) == Absorbed(3, ())
     assert ledger.requests("ses_1") == (first, second, third)
 
 
 def test_absorbing_again_changes_nothing(ledger: Ledger) -> None:
-    batch = [row("req_1"), row("req_2", "ses_over"), row("req_3", None)]
+    batch = [request_row("req_1"), request_row("req_2", "ses_over"), request_row("req_3", None)]
     ledger.absorb(batch, CURSOR, [UNREADABLE])
     before = dump(ledger)
     assert ledger.absorb(batch, CURSOR, [UNREADABLE]).written == 0
@@ -57,35 +49,37 @@ def test_absorbing_again_changes_nothing(ledger: Ledger) -> None:
 
 
 def test_a_row_of_more_records_replaces_one_of_fewer(ledger: Ledger) -> None:
-    ledger.absorb([row("req_1", records=2)])
-    assert ledger.absorb([row("req_1", records=3, cost_usd=0.5)]).written == 1
-    assert ledger.absorb([row("req_1", records=2), row("req_1", records=3, cost_usd=9.0)]).written == 0
+    ledger.absorb([request_row("req_1", records=2)])
+    assert ledger.absorb([request_row("req_1", records=3, cost_usd=0.5)]).written == 1
+    assert ledger.absorb([request_row("req_1", records=2), request_row("req_1", records=3, cost_usd=9.0)]).written == 0
     assert [(r.records, r.cost_usd) for r in ledger.requests("ses_1")] == [(3, 0.5)]
 
 
 def test_a_rebuild_replaces_rows_of_as_many_records_but_never_of_more(ledger: Ledger) -> None:
-    ledger.absorb([row("req_1", records=3, normalizer_version=1)])
-    assert ledger.absorb([row("req_1", records=2, normalizer_version=2)], rebuild=True).written == 0
-    assert ledger.absorb([row("req_1", records=3, normalizer_version=2)], rebuild=True).written == 1
+    ledger.absorb([request_row("req_1", records=3, normalizer_version=1)])
+    assert ledger.absorb([request_row("req_1", records=2, normalizer_version=2)], rebuild=True).written == 0
+    assert ledger.absorb([request_row("req_1", records=3, normalizer_version=2)], rebuild=True).written == 1
     assert [(r.records, r.normalizer_version) for r in ledger.requests("ses_1")] == [(3, 2)]
 
 
 @pytest.mark.parametrize("table", ["request", "unreadable_record", "spool_cursor", "metric_rollup"])
 def test_a_batch_is_absorbed_with_its_cursor_or_not_at_all(ledger: Ledger, table: str) -> None:
-    ledger.absorb([row("req_0", "ses_over")])
-    with ledger.write() as connection:
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER refusal BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        )
+    ledger.absorb([request_row("req_0", "ses_over")])
+    refuse_inserts(ledger, table)
     before = dump(ledger)
-    batch = [row("req_1"), row("req_2", "ses_over")]
+    batch = [request_row("req_1"), request_row("req_2", "ses_over")]
     with pytest.raises(sa.exc.IntegrityError, match="refused"):
         ledger.absorb(batch, CURSOR, [UNREADABLE])
     assert dump(ledger) == before
-    with ledger.write() as connection:
-        connection.exec_driver_sql("DROP TRIGGER refusal")
+    allow_inserts(ledger, table)
     assert ledger.absorb(batch, CURSOR, [UNREADABLE]) == Absorbed(2, ("ses_over",))
     assert ledger.cursor("gw_1") == CURSOR
+
+
+def test_a_row_that_lacks_what_it_must_have_is_no_fault_of_the_database(ledger: Ledger) -> None:
+    with pytest.raises(sa.exc.IntegrityError):
+        ledger.absorb([request_row("req_1", path=None)])
+    assert ledger.absorb([request_row("req_1")]).written == 1
 
 
 def test_a_cursor_only_goes_on(ledger: Ledger) -> None:
@@ -102,20 +96,28 @@ def test_a_cursor_only_goes_on(ledger: Ledger) -> None:
 
 def test_late_is_what_is_first_written_after_the_end(ledger: Ledger) -> None:
     add_session(ledger, "ses_2", phase="collected")
-    ledger.absorb([row("req_1", "ses_2", records=2)])
+    ledger.absorb([request_row("req_1", "ses_2", records=2)])
     ledger.close_session("ses_2", "completed", 5_000, None)
-    ledger.absorb([row("req_1", "ses_2", records=3), row("req_2", "ses_2", records=2), row("req_3")])
-    ledger.absorb([row("req_2", "ses_2", records=3)])
+    ledger.absorb(
+        [request_row("req_1", "ses_2", records=3), request_row("req_2", "ses_2", records=2), request_row("req_3")]
+    )
+    ledger.absorb([request_row("req_2", "ses_2", records=3)])
     late = {"req_1": False, "req_2": True}
     assert {r.request_key: r.late for r in ledger.requests("ses_2")} == late
-    ledger.absorb([row("req_1", "ses_2", records=3), row("req_2", "ses_2", records=3)], rebuild=True)
+    ledger.absorb([request_row("req_1", "ses_2", records=3), request_row("req_2", "ses_2", records=3)], rebuild=True)
     assert {r.request_key: r.late for r in ledger.requests("ses_2")} == late
     assert [r.late for r in ledger.requests("ses_1")] == [False]
 
 
 def test_closing_a_session_writes_its_rollups(ledger: Ledger) -> None:
     add_session(ledger, "ses_2", phase="collected")
-    ledger.absorb([row("req_1", "ses_2", latency_ms=2.5), row("req_2", "ses_2", latency_ms=0.5), row("req_3")])
+    ledger.absorb(
+        [
+            request_row("req_1", "ses_2", latency_ms=2.5),
+            request_row("req_2", "ses_2", latency_ms=0.5),
+            request_row("req_3"),
+        ]
+    )
     assert rollups(ledger, "ses_2") == ()
     ledger.close_session("ses_2", "completed", 5_000, None)
     assert rollups(ledger, "ses_2") == rollup_session(ledger.requests("ses_2"))
@@ -125,21 +127,49 @@ def test_closing_a_session_writes_its_rollups(ledger: Ledger) -> None:
 
 def test_a_late_row_rebuilds_the_rollups_of_its_session_alone(ledger: Ledger) -> None:
     add_session(ledger, "ses_2", phase="finalized", ended_at_us=1)
-    ledger.absorb([row("req_1", "ses_over", latency_ms=1.0), row("req_2", "ses_2", latency_ms=7.0)])
+    ledger.absorb([request_row("req_1", "ses_over", latency_ms=1.0), request_row("req_2", "ses_2", latency_ms=7.0)])
     before = rollups(ledger, "ses_over"), rollups(ledger, "ses_2")
-    absorbed = ledger.absorb([row("req_3", "ses_over", status="timeout", latency_ms=3.0), row("req_4")])
+    absorbed = ledger.absorb([request_row("req_3", "ses_over", status="timeout", latency_ms=3.0), request_row("req_4")])
     assert absorbed == Absorbed(2, ("ses_over",))
     assert rollups(ledger, "ses_over") == rollup_session(ledger.requests("ses_over")) != before[0]
     assert rollups(ledger, "ses_2") == before[1]
 
 
 def test_a_row_that_changes_its_status_leaves_no_rollup_behind(ledger: Ledger) -> None:
-    ledger.absorb([row("req_1", "ses_over", records=1, status="proxy_error")])
-    ledger.absorb([row("req_1", "ses_over", records=2, status="ok")])
+    ledger.absorb([request_row("req_1", "ses_over", records=1, status="proxy_error")])
+    ledger.absorb([request_row("req_1", "ses_over", records=2, status="ok")])
     assert {r.status for r in rollups(ledger, "ses_over")} == {"ok"}
 
 
 def test_totals_know_zero_from_unknown(ledger: Ledger) -> None:
-    ledger.absorb([row("req_1", input_tokens=0), row("req_2", status="timeout", output_tokens=4), row("req_3", None)])
+    ledger.absorb(
+        [
+            request_row("req_1", input_tokens=0),
+            request_row("req_2", status="timeout", output_tokens=4),
+            request_row("req_3", None),
+        ]
+    )
     [totals] = session_totals(ledger, ["ses_1", "ses_over"]).values()
-    assert totals == ("ses_1", 2, 1, 0, 4, None)
+    assert (totals.requests, totals.ok) == (2, 1)
+    assert (totals.input_tokens, totals.output_tokens, totals.cost_usd) == (0, 4, None)
+    assert {type(value) for value in totals} == {str, int, type(None)}
+
+
+def test_requests_beside_those_that_were_seen_come_in_their_order(ledger: Ledger) -> None:
+    third, first, second = (
+        request_row(key, started_at_us=at) for key, at in (("req_c", 2), ("req_b", 1), ("req_a", 2))
+    )
+    ledger.absorb([third, first, second, request_row("req_d", "ses_over")])
+    assert requests_beside(ledger, "ses_1", set()) == (first, second, third)
+    assert requests_beside(ledger, "ses_1", {"req_a"}) == (first, third)
+
+
+def test_estimates_are_counted_among_what_went_well(ledger: Ledger) -> None:
+    estimated = {"usage_source": "estimated"}
+    rows = [
+        request_row("req_1", **estimated),
+        request_row("req_2", **estimated, status="timeout"),
+        request_row("req_3"),
+    ]
+    ledger.absorb(rows)
+    assert estimated_requests(ledger, ["ses_1", "ses_over"]) == {"ses_1": 1}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
-from tests.integration.ledgers import add_session, dump, empty_ledger, session_row
+import sqlalchemy as sa
+from tests.integration.ledgers import Ledgers, add_session, dump, opened, session_row
 
 from agentdyno.core.errors import DynoError
 from agentdyno.core.lifecycle import PHASES, MovedMeanwhile, OutOfOrder
@@ -18,11 +18,11 @@ from agentdyno.store.ledger import CredentialScope, Ledger
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(ledgers: Ledgers) -> Iterator[Ledger]:
     """A ledger with one session."""
-    with empty_ledger(tmp_path) as opened:
-        add_session(opened, experiment="e", label="mine")
-        yield opened
+    with opened(ledgers) as ledger:
+        add_session(ledger, experiment="e", label="mine")
+        yield ledger
 
 
 def credential(key_hash: str, created_at_us: int, session_id: str = "ses_1") -> Credential:
@@ -176,7 +176,7 @@ def test_a_session_that_is_over_gets_no_key(ledger: Ledger) -> None:
 
 def test_a_key_that_cannot_be_kept_revokes_nothing(ledger: Ledger) -> None:
     ledger.issue(credential("first", 1_000))
-    with pytest.raises(Exception, match="UNIQUE"):
+    with pytest.raises(sa.exc.IntegrityError):
         ledger.issue(dataclasses.replace(credential("first", 2_000), alias="again"))
     assert scope_of(ledger, "first").revoked_at_us is None
 

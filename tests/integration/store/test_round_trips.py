@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -12,18 +11,18 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection
-from tests.integration.ledgers import TASK_CARD, dump, empty_ledger
+from tests.integration.ledgers import TASK_CARD, Ledgers, dump, opened
 
 from agentdyno.core.fields import FieldSpec, fields_of
-from agentdyno.core.ids import digest
-from agentdyno.core.jsonable import to_jsonable
+from agentdyno.core.jsonable import content_digest, to_jsonable
 from agentdyno.core.records import CONFIGURED, RECORDED, Check, TaskCard, Variant
+from agentdyno.store.engine import engines_at
 from agentdyno.store.rows import column_names, flattener, record_of
 from agentdyno.store.tables import build_metadata
 
 TABLES = build_metadata().tables
 SCALARS: dict[Any, st.SearchStrategy[Any]] = {
-    str: st.text(st.characters(codec="utf-8")),
+    str: st.text(st.characters(codec="utf-8", exclude_characters="\0")),
     int: st.integers(-(2**63), 2**63 - 1),
     float: st.floats(allow_nan=False),
     bool: st.booleans(),
@@ -41,13 +40,19 @@ def records_of(record: type) -> st.SearchStrategy[Any]:
 
 
 @pytest.fixture(scope="module")
-def tables() -> Iterator[Connection]:
-    """The tables in memory, without foreign keys."""
-    engine = sa.create_engine("sqlite://")
+def tables(ledgers: Ledgers) -> Iterator[Connection]:
+    """The tables of a ledger, without foreign keys. What is written is never committed."""
+    address = ledgers.empty()
+    engine = engines_at(address, busy_timeout_s=5).writing
     with engine.connect() as connection:
-        build_metadata().create_all(connection)
+        keys_off = "PRAGMA foreign_keys=OFF" if ledgers.kind == "sqlite" else "SET session_replication_role=replica"
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute(keys_off)
         yield connection
+        connection.rollback()
     engine.dispose()
+    ledgers.give_back(address)
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -64,9 +69,9 @@ def test_every_recorded_entity(tables: Connection, name: str, data: st.DataObjec
     assert [type(getattr(read, field)) for field in row] == [type(getattr(written, field)) for field in row]
 
 
-def test_a_configured_entity_is_kept_whole_under_its_digest(tmp_path: Path) -> None:
+def test_a_configured_entity_is_kept_whole_under_its_digest(ledgers: Ledgers) -> None:
     card = TaskCard("t", "g", "prompt: größer\n'\"", files={"b": "2", "a": "1"}, checks=(Check("file_exists", "x"),))
-    with empty_ledger(tmp_path) as ledger:
+    with opened(ledgers) as ledger:
         ledger.remember([card])
         with ledger.read() as connection:
             row = connection.execute(sa.select(ledger.tables["task_card"])).mappings().one()
@@ -74,13 +79,13 @@ def test_a_configured_entity_is_kept_whole_under_its_digest(tmp_path: Path) -> N
         name: json.loads(row[name]) if name in ("files", "checks") else row[name] for name in column_names(TaskCard)
     }
     assert kept == to_jsonable(card)
-    assert row["digest"] == digest(kept)
+    assert row["digest"] == content_digest(card)
     assert row["files"] == '{"a":"1","b":"2"}'
 
 
-def test_the_same_content_is_kept_once_and_other_content_beside_it(tmp_path: Path) -> None:
+def test_the_same_content_is_kept_once_and_other_content_beside_it(ledgers: Ledgers) -> None:
     variant = Variant("v", "p", "m", "h", settings={"temperature": "0"})
-    with empty_ledger(tmp_path) as ledger:
+    with opened(ledgers) as ledger:
         ledger.remember([variant, TASK_CARD])
         once = dump(ledger)
         ledger.remember([TASK_CARD, variant])

@@ -10,28 +10,48 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from tests.integration.ledgers import empty_ledger
+from tests.integration.ledgers import TASK_CARD, Ledgers, PostgresLedgers, opened, session_row
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import CONFIGURED, RECORDED
 from agentdyno.store import migrate
 from agentdyno.store.migrate import HEAD
+from agentdyno.store.queries import sessions
 from agentdyno.store.tables import build_metadata
 
 MIGRATIONS = Path(migrate.__file__).parent / "migrations"
 
 
-def test_the_migrated_schema_is_the_defined_one(tmp_path: Path) -> None:
-    with empty_ledger(tmp_path) as ledger, ledger.read() as connection:
+def test_the_migrated_schema_is_the_defined_one(ledgers: Ledgers) -> None:
+    with opened(ledgers) as ledger, ledger.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), build_metadata()) == []
 
 
-def test_the_comparison_would_see_a_column_that_is_missing(tmp_path: Path) -> None:
+def test_the_comparison_would_see_a_column_that_is_missing(ledgers: Ledgers) -> None:
     metadata = build_metadata()
     metadata.tables["request"].append_column(sa.Column("colour", sa.Text()))
-    with empty_ledger(tmp_path) as ledger, ledger.read() as connection:
+    with opened(ledgers) as ledger, ledger.read() as connection:
         [difference] = compare_metadata(MigrationContext.configure(connection), metadata)
     assert difference[:3] == ("add_column", None, "request")
+
+
+def test_text_is_ordered_by_code_points_in_whatever_language_a_database_is(postgres_ledgers: PostgresLedgers) -> None:
+    columns = (
+        "SELECT collation_name, count(*) FROM information_schema.columns "
+        "WHERE table_schema = 'public' AND data_type = 'text' GROUP BY 1"
+    )
+    texts = sum(isinstance(c.type, sa.Text) for table in build_metadata().tables.values() for c in table.columns)
+    with opened(postgres_ledgers) as ledger, ledger.read() as connection:
+        assert connection.exec_driver_sql(columns).all() == [("C", texts)]
+
+
+def test_ids_are_ordered_alike_in_every_database(ledgers: Ledgers) -> None:
+    names = ["a", "B", "_", "ä", "é", "Z", "\uffff", "😀", "10", "9", "a b", "a-b", "ab"]
+    with opened(ledgers) as ledger:
+        ledger.remember([TASK_CARD])
+        for name in names:
+            ledger.add_session(session_row(name))
+        assert [session.session_id for session in sessions(ledger)] == sorted(names)
 
 
 def test_the_head_is_the_newest_migration() -> None:

@@ -32,7 +32,7 @@ def test_a_scaffolded_project_is_valid(project: Path) -> None:
     shown = dyno("config", "validate")
 
     assert shown.exit_code == 0
-    assert shown.output.startswith("valid: 9 providers, 7 harness profiles, ")
+    assert shown.output.startswith("valid: 10 providers, 13 harness profiles, ")
     assert json.loads(dyno("config", "validate", "--json").output)["valid"] is True
 
 

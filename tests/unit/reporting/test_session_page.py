@@ -8,7 +8,13 @@ from rich.console import Console, RenderableType
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import Request, Session
-from agentdyno.reporting.session_page import render_requests, render_session, render_sessions, session_line
+from agentdyno.reporting.session_page import (
+    is_fruitless,
+    render_requests,
+    render_session,
+    render_sessions,
+    session_line,
+)
 from agentdyno.store.queries import SessionTotals
 
 OPEN = Session(
@@ -41,7 +47,9 @@ OVER = dataclasses.replace(
     cpu_cores=2,
     memory_bytes=8 * 1024**3,
 )
-TOTALS = SessionTotals("ses_1", requests=1200, ok=1199, input_tokens=10, output_tokens=None, cost_usd=None)
+TOTALS = SessionTotals(
+    "ses_1", requests=1200, ok=1199, work_ok=1198, input_tokens=10, output_tokens=None, cost_usd=None
+)
 
 
 def lines(page: RenderableType) -> list[str]:
@@ -84,7 +92,7 @@ def test_a_session_in_one_line() -> None:
 def request(**known: Any) -> Request:
     """A request of which no more is known than this, and where it came in."""
     unknown: dict[str, Any] = {spec.name: None for spec in fields_of(Request)}
-    return Request(**{**unknown, "path": "/v1/messages", "started_at_us": 0, "late": False, **known})
+    return Request(**{**unknown, "path": "/v1/messages", "purpose": "work", "started_at_us": 0, "late": False, **known})
 
 
 @pytest.mark.parametrize(
@@ -104,30 +112,78 @@ def test_tokens_that_nobody_counted() -> None:
     assert "tokens      unknown" in lines(render_session(OVER, totals))
 
 
+REFUSED = request(status="provider_error", error_class="authentication", http_status=401)
+FRUITLESS = SessionTotals("ses_1", requests=2, ok=0, work_ok=0, input_tokens=None, output_tokens=None, cost_usd=None)
+
+
 @pytest.mark.parametrize(
     ("first", "why"),
-    [
-        (request(status="provider_error", error_class="authentication", http_status=401), "authentication (HTTP 401)"),
-        (request(status="client_disconnect"), "client_disconnect"),
-    ],
+    [(REFUSED, "authentication (HTTP 401)"), (request(status="client_disconnect"), "client_disconnect")],
     ids=["refused", "gone"],
 )
 def test_without_any_good_answer_the_first_error_is_told(first: Request, why: str) -> None:
-    totals = SessionTotals("ses_1", requests=2, ok=0, input_tokens=None, output_tokens=None, cost_usd=None)
+    by_hand = dataclasses.replace(OVER, command_exit_code=None)
 
-    line = session_line(OVER, totals, first)
-
-    assert line == (
+    assert session_line(by_hand, FRUITLESS, first) == (
         "session ses_1 completed, 2 requests (2 failed), tokens unknown, 1 of 2 checks held; "
         f"no request succeeded: {why}"
     )
 
 
+@pytest.mark.parametrize(
+    ("requests", "remark"),
+    [
+        (1200, "exit code 0, though none of its 1,200 requests succeeded"),
+        (1, "exit code 0, though its only request failed"),
+    ],
+)
+def test_an_exit_code_of_0_is_no_success_where_every_request_failed(requests: int, remark: str) -> None:
+    totals = FRUITLESS._replace(requests=requests)
+
+    assert session_line(OVER, totals, REFUSED).endswith(f"; {remark}: authentication (HTTP 401)")
+    assert f"command     ended with {remark}" in lines(render_session(OVER, totals))
+
+
+@pytest.mark.parametrize("totals", [None, FRUITLESS._replace(requests=0)])
+def test_an_exit_code_of_0_is_no_success_where_there_was_no_request(totals: SessionTotals | None) -> None:
+    remark = "exit code 0, though it made no request through the gateway"
+
+    assert session_line(OVER, totals).endswith(f"; {remark}: was the harness pointed at it?")
+    assert f"command     ended with {remark}" in lines(render_session(OVER, totals))
+
+
+def test_one_good_answer_is_an_answer() -> None:
+    assert is_fruitless(None)
+    assert is_fruitless(FRUITLESS)
+    assert not is_fruitless(FRUITLESS._replace(ok=1, work_ok=1))
+
+
+def test_a_title_is_no_fruit() -> None:
+    totals = FRUITLESS._replace(requests=3, ok=1)
+
+    assert is_fruitless(totals)
+    assert session_line(OVER, totals, REFUSED).endswith(
+        "; exit code 0, though none of its work succeeded, only side calls: authentication (HTTP 401)"
+    )
+
+
 def test_without_any_request_the_person_is_asked_about_the_harness() -> None:
-    assert session_line(OVER, None) == (
+    by_hand = dataclasses.replace(OVER, command_exit_code=None)
+
+    assert session_line(by_hand, None) == (
         "session ses_1 completed, 1 of 2 checks held; "
         "no request came through the gateway: was the harness pointed at it?"
     )
+
+
+def test_side_calls_are_shown_apart_from_work() -> None:
+    work, title = request(status="ok"), request(status="ok", purpose="title")
+
+    heading, _, first, second = lines(render_requests([work, title]))[-4:]
+    assert "purpose" in heading
+    assert "work" in first
+    assert "title" in second
+    assert "purpose" not in lines(render_requests([work]))[-3]
 
 
 def test_the_harness_is_named_once() -> None:
@@ -155,8 +211,8 @@ def test_the_list_of_sessions_leaves_out_what_none_has() -> None:
 
     heading, _, row, judged = lines(render_sessions([OPEN, OVER], {"ses_1": TOTALS}))
     assert heading.split()[-3:] == ["requests", "checks", "label"]
-    assert row.split()[-1] == "1,200"
-    assert judged.split()[-3:] == ["1,200", "1/2", "mine"]
+    assert row.endswith(" 1,200 (1 failed)")
+    assert judged.split()[-5:] == ["1,200", "(1", "failed)", "1/2", "mine"]
 
 
 def test_requests_tell_zero_from_unknown() -> None:

@@ -27,11 +27,12 @@ def test_what_init_writes_is_valid(tmp_path: Path) -> None:
         "anthropic",
         "openrouter",
         "fireworks",
+        "gemini",
         "huggingface",
         "vertex",
         "vllm",
     } == set(config.providers)
-    assert {"smoke", "free-text-or-schema"} == set(config.experiments)
+    assert {"smoke", "free-text-or-schema", "tool-call"} == set(config.experiments)
     assert load({}).settings == config.settings, "the written dyno.yaml shows the defaults"
 
 

@@ -186,6 +186,8 @@ def possible(tokens: Tokens) -> Tokens:
             read = write = None
     if tokens.output is not None and reasoning is not None and reasoning > tokens.output:
         reasoning = None
+    if read is tokens.cache_read and write is tokens.cache_write and reasoning is tokens.reasoning:
+        return tokens
     return Tokens(tokens.input, tokens.output, read, write, reasoning)
 
 
