@@ -9,6 +9,7 @@ it when nobody waited any more, reads its earlier records too: more records alwa
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,20 +17,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
-from agentdyno.core.exchange import Answered, Entered, Routed, SpoolRecord
+from agentdyno.core.evidence import (
+    UNREADABLE_LINE,
+    Evidence,
+    Heard,
+    ReadRecord,
+    entered_key,
+    read_record,
+    request_key,
+)
 from agentdyno.core.ids import digest_bytes
-from agentdyno.core.normalize import Evidence, normalize
-from agentdyno.core.records import Request, SpoolCursor, UnreadableRecord
+from agentdyno.core.normalize import RequestRow, normalize
+from agentdyno.core.records import SpoolCursor, UnreadableRecord
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.spool import Line, is_live, lines_mentioning, read_lines, runs
 
 _BATCH_BYTES = 8 * 1024 * 1024
-_SETTLED_KEPT = 256
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_NO_ROW = (ValueError, OverflowError, RecursionError)
+_SETTLED_KEPT = 64
+_NO_ROW = (ValueError, OverflowError, *UNREADABLE_LINE)
 """What `normalize` may raise on records of absurd content."""
 _NOT_STORED = (UnicodeEncodeError, OverflowError, sa.exc.DataError)
 """What a database raises on a row whose values it cannot hold; no fault of the database's own is among them."""
@@ -59,44 +66,11 @@ class _Sifted(NamedTuple):
     """Request keys, and what was wrong with each."""
 
 
-@dataclass
-class _Pending:
+class _Pending(Evidence, kw_only=True, gc=False):
     """A request whose records are not all there yet."""
 
-    segment: int
-    offset_bytes: int
-    entered: Entered | None = None
-    answered: Answered | None = None
-    routed: tuple[Routed, ...] = ()
-    """More than one where LiteLLM retried or fell back."""
-    told_at: tuple[int, int] = (0, 0)
-    """Segment and offset of the record that says most: the answer's, if there is one."""
-
-    def take(self, record: SpoolRecord, line: Line) -> None:
-        match record:
-            case Entered():
-                self.entered = record
-                if self.answered is None:
-                    self.told_at = (line.segment, line.offset_bytes)
-            case Answered():
-                self.answered = record
-                self.told_at = (line.segment, line.offset_bytes)
-            case Routed():
-                self.routed = (*self.routed, record)
-
-    @property
-    def evidence(self) -> Evidence:
-        return Evidence(self.entered, self.answered, self.routed)
-
-    @property
-    def headless(self) -> bool:
-        """It was forwarded, so its first record must be in the spool, but was not read with these."""
-        return self.entered is None and (self.answered is None or self.answered.forwarded)
-
-    @property
-    def settled(self) -> bool:
-        """Nothing more is to be expected."""
-        return self.answered is not None and (bool(self.routed) or not self.answered.forwarded)
+    begins: Line
+    """The first line that was read of it."""
 
     def overdue(self, now_us: int) -> bool:
         """LiteLLM's record does not come any more."""
@@ -104,8 +78,30 @@ class _Pending:
 
     @property
     def session_id(self) -> str | None:
-        entered = self.answered.entered if self.answered else self.entered
-        return entered.identity.session_id if entered and entered.identity else None
+        """Whose it is; None too where that cannot be read."""
+        with contextlib.suppress(*UNREADABLE_LINE):
+            entered = self.entered
+            return entered.identity.session_id if entered and entered.identity else None
+        return None
+
+
+def _line_before(segment: int, offset_bytes: int) -> Line:
+    """What stands for the line that ends at a place."""
+    return Line(segment, offset_bytes, b"", torn=True)
+
+
+_BEGINNING = _line_before(1, 0)
+
+
+@dataclass
+class _Batch:
+    """What was made of the lines of one transaction."""
+
+    records: int = 0
+    rows: dict[str, RequestRow] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    """Requests that still wait, of which something new was heard."""
+    unreadable: list[UnreadableRecord] = field(default_factory=list)
 
 
 @dataclass
@@ -113,8 +109,8 @@ class _Run:
     """How far one gateway run was read, and what waits."""
 
     folder: Path
-    segment: int = 1
-    offset_bytes: int = 0
+    last: Line = _BEGINNING
+    """The last line that was read."""
     closed: bool = False
     exhausted: bool = False
     """The last batch found nothing more."""
@@ -124,11 +120,16 @@ class _Run:
     settled: OrderedDict[str, _Pending] = field(default_factory=OrderedDict)
     """The last few that were waited for: LiteLLM may still report a second time."""
 
+    @functools.cached_property
+    def gateway_id(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
     def open(self, key: str, line: Line) -> _Pending:
         """The request that a line belongs to."""
         pending = self.pending.get(key)
         if pending is None:
-            pending = self.settled.pop(key, None) or _Pending(line.segment, line.offset_bytes)
+            pending = self.settled.pop(key) if key in self.settled else _Pending(begins=line)
             self.pending[key] = pending
         return pending
 
@@ -139,9 +140,10 @@ class _Run:
             self.settled.popitem(last=False)
 
     def cursor(self) -> SpoolCursor:
-        here = (self.segment, self.offset_bytes)
-        segment, offset = min((p.segment, p.offset_bytes) for p in self.pending.values()) if self.pending else here
-        return SpoolCursor(self.folder.name, segment, offset, self.closed)
+        """Where whoever goes on has to begin."""
+        first = min((pending.begins for pending in self.pending.values()), default=None)
+        place = (self.last.segment, self.last.end_bytes) if first is None else (first.segment, first.offset_bytes)
+        return SpoolCursor(self.gateway_id, *place, self.closed)
 
 
 class SpoolCollector:
@@ -155,7 +157,6 @@ class SpoolCollector:
         self._clock_us = clock_us
         self._batch_bytes = batch_bytes
         self._runs: dict[str, _Run] = {}
-        self._decoder = msgspec.json.Decoder(Entered | Answered | Routed)
 
     def collect(self) -> Collected:
         """Read everything that is there now."""
@@ -187,7 +188,9 @@ class SpoolCollector:
 
     def _resume(self, folder: Path) -> _Run:
         cursor = self._ledger.cursor(folder.name)
-        return _Run(folder) if cursor is None else _Run(folder, cursor.segment, cursor.offset_bytes, cursor.closed)
+        if cursor is None:
+            return _Run(folder)
+        return _Run(folder, _line_before(cursor.segment, cursor.offset_bytes), cursor.closed)
 
     def _collect_run(self, run: _Run, *, rebuild: bool = False) -> Collected:
         totals = Collected()
@@ -199,111 +202,131 @@ class SpoolCollector:
     def _collect_batch(self, run: _Run, *, rebuild: bool) -> Collected:
         # Asked before reading: what a gateway wrote before it died is then surely read.
         ended = not is_live(run.folder)
-        touched: dict[str, _Pending] = {}
-        unreadable: list[UnreadableRecord] = []
-        records = 0
-        for line in read_lines(run.folder, run.segment, run.offset_bytes, ended=ended, limit_bytes=self._batch_bytes):
-            run.segment, run.offset_bytes = line.segment, line.end_bytes
-            records += 1
-            fault = self._take(run, line, touched)
-            if fault is not None:
-                unreadable.append(fault)
-        run.exhausted = not records
-        if run.exhausted and ended:
-            touched.update(run.pending)
-            run.closed = True
-        rows = self._rows(run, touched, unreadable)
+        batch = _Batch()
+        place = (run.last.segment, run.last.end_bytes)
+        for line in read_lines(run.folder, *place, ended=ended, limit_bytes=self._batch_bytes):
+            run.last = line
+            batch.records += 1
+            self._take(run, line, batch)
+        run.exhausted = not batch.records
+        run.closed = run.exhausted and ended
+        self._end_waiting(run, batch)
         if run.exhausted and not run.closed:
             return Collected()
+        return self._store(run, batch, rebuild=rebuild)
+
+    def _store(self, run: _Run, batch: _Batch, *, rebuild: bool) -> Collected:
         cursor = None if rebuild else run.cursor()
+        rows, unreadable = list(batch.rows.values()), batch.unreadable
         try:
-            written = self._ledger.absorb(rows, cursor, unreadable, rebuild=rebuild).written
+            written = self._ledger.absorb_rows(rows, cursor, unreadable, rebuild=rebuild).written
         except _NOT_STORED:
             # One bad row must not stop those after it. The cursor follows last, as ever.
             written, refused = self._sift(rows, rebuild=rebuild)
-            unreadable += [_rowless(run, touched[key], reason) for key, reason in refused.items()]
-            self._ledger.absorb((), cursor, unreadable, rebuild=rebuild)
-        return Collected(records, written, len(unreadable))
+            unreadable += [_rowless(run, _recall(run, key, run.last), reason) for key, reason in refused.items()]
+            self._ledger.absorb_rows((), cursor, unreadable, rebuild=rebuild)
+        return Collected(batch.records, written, len(unreadable))
 
-    def _sift(self, rows: list[Request], *, rebuild: bool) -> _Sifted:
+    def _sift(self, rows: list[RequestRow], *, rebuild: bool) -> _Sifted:
         """Store the rows of a batch that can be stored."""
         try:
-            return _Sifted(self._ledger.absorb(rows, rebuild=rebuild).written, {})
+            return _Sifted(self._ledger.absorb_rows(rows, rebuild=rebuild).written, {})
         except _NOT_STORED as error:
             if len(rows) == 1:
-                return _Sifted(0, {rows[0].request_key: type(error).__name__})
+                [(key, *_)] = rows
+                return _Sifted(0, {key: type(error).__name__})
         middle = len(rows) // 2
         first, second = self._sift(rows[:middle], rebuild=rebuild), self._sift(rows[middle:], rebuild=rebuild)
         return _Sifted(first.written + second.written, first.refused | second.refused)
 
-    def _take(self, run: _Run, line: Line, touched: dict[str, _Pending]) -> UnreadableRecord | None:
-        if line.torn:
-            return _unreadable(run, line, "torn: the line has no end")
-        try:
-            record = self._decoder.decode(line.data)
-        except _UNREADABLE as error:
-            return _unreadable(run, line, _QUOTED.sub("…", str(error)))
-        run.heard_at_us = max(run.heard_at_us, _heard_at_us(record))
-        key = _request_key(record)
-        pending = run.open(key, line)
-        pending.take(record, line)
-        if pending.headless:
-            pending = run.pending[key] = self._recall(run, key, line)
-        if pending.entered is None and pending.answered is None:
-            del run.pending[key]
-            return _unreadable(run, line, "reports a request that never came in")
-        touched[key] = pending
-        return None
+    def _take(self, run: _Run, line: Line, batch: _Batch) -> None:
+        """Add a line to its request's evidence. What makes that whole makes the row at once, and is let go.
 
-    def _recall(self, run: _Run, key: str, until: Line) -> _Pending:
-        """What the spool holds of a request, from a line back to the one with which it came in."""
-        pending = _Pending(until.segment, until.offset_bytes)
-        for line in lines_mentioning(key.encode(), run.folder, until):
-            with contextlib.suppress(*_UNREADABLE):
-                record = self._decoder.decode(line.data)
-                if _request_key(record) == key:
-                    pending.take(record, line)
-            if pending.entered is not None:
-                break
-        return pending
-
-    def _rows(self, run: _Run, touched: dict[str, _Pending], unreadable: list[UnreadableRecord]) -> list[Request]:
-        """Rows of the requests that a batch said something new of, and the end of waiting for those that are done.
-
-        A request of which no row can be made goes to the unreadable ones.
+        Kept until the end of its batch, evidence leaves the processor's caches and keeps the garbage collector busy:
+        with that, collecting took twice as long.
         """
-        rows = []
-        for pending in touched.values():
+        key = entered_key(line.data)
+        if key is not None and not line.torn and key not in run.pending and key not in run.settled:
+            run.pending[key] = _Pending(begins=line, entered_line=line.data)
+            return
+        record = self._read(run, line, batch)
+        if record is None:
+            return
+        key = request_key(record)
+        pending = run.open(key, line)
+        pending.hear(record, line.data)
+        run.heard_at_us = max(run.heard_at_us, _heard_at_us(record))
+        if pending.headless:
+            pending = run.pending[key] = _recall(run, key, line)
+            if pending.headless and pending.answered is None:
+                del run.pending[key]
+                batch.unreadable.append(_unreadable(run, line, "reports a request that never came in"))
+                return
+        if pending.settled:
+            _make_row(run, key, pending, batch)
+            batch.touched.discard(key)
+            run.settle(key)
+        else:
+            batch.touched.add(key)
+
+    def _read(self, run: _Run, line: Line, batch: _Batch) -> ReadRecord | None:
+        """The record of a line; None when there is none in it, which is noted."""
+        if line.torn:
+            batch.unreadable.append(_unreadable(run, line, "torn: the line has no end"))
+            return None
+        try:
+            return read_record(line.data)
+        except UNREADABLE_LINE as error:
+            batch.unreadable.append(_unreadable(run, line, _QUOTED.sub("…", str(error))))
+            return None
+
+    def _end_waiting(self, run: _Run, batch: _Batch) -> None:
+        """Make the rows of what still waits, as far as it is heard of, and wait no longer for what will not come."""
+        for key in run.pending if run.closed else batch.touched:
+            pending = run.pending[key]
             if pending.answered is not None or run.closed:
-                try:
-                    rows.append(normalize(pending.evidence, run.folder.name))
-                except _NO_ROW as error:
-                    unreadable.append(_rowless(run, pending, type(error).__name__))
+                _make_row(run, key, pending, batch)
         # An archive is read by its own time: what its requests wait for may be a batch away.
         now_us = self._clock_us() if run.exhausted else run.heard_at_us
-        done = [key for key, p in run.pending.items() if run.closed or p.settled or p.overdue(now_us)]
-        for key in done:
+        for key in [key for key, pending in run.pending.items() if run.closed or pending.overdue(now_us)]:
             run.settle(key)
         if run.closed:
             run.settled.clear()
-        return rows
 
 
-def _request_key(record: SpoolRecord) -> str:
-    return record.entered.request_key if isinstance(record, Answered) else record.request_key
+def _recall(run: _Run, key: str, until: Line) -> _Pending:
+    """What the spool holds of a request, from a line back to the one with which it came in."""
+    pending = _Pending(begins=until)
+    for line in lines_mentioning(key.encode(), run.folder, until):
+        with contextlib.suppress(*UNREADABLE_LINE):
+            record = read_record(line.data)
+            if request_key(record) == key:
+                pending.hear(record, line.data)
+        if pending.entered_line is not None:
+            break
+    return pending
 
 
-def _heard_at_us(record: SpoolRecord) -> int:
-    return record.entered.at_us + record.ended_offset_us if isinstance(record, Answered) else record.at_us
+def _make_row(run: _Run, key: str, pending: _Pending, batch: _Batch) -> None:
+    """The row of a request, in the place of one that less was known of; a note where there can be none."""
+    try:
+        batch.rows[key] = normalize(pending, run.gateway_id)
+    except _NO_ROW as error:
+        batch.unreadable.append(_rowless(run, pending, type(error).__name__))
+
+
+def _heard_at_us(record: ReadRecord) -> int:
+    return record.entered.at_us + record.ended_offset_us if isinstance(record, Heard) else record.at_us
 
 
 def _unreadable(run: _Run, line: Line, reason: str) -> UnreadableRecord:
     return UnreadableRecord(
-        run.folder.name, line.segment, line.offset_bytes, len(line.data), digest_bytes(line.data), reason
+        run.gateway_id, line.segment, line.offset_bytes, len(line.data), digest_bytes(line.data), reason
     )
 
 
 def _rowless(run: _Run, pending: _Pending, reason: str) -> UnreadableRecord:
     """The record that says most of a request of which there can be no row."""
-    line = next(read_lines(run.folder, *pending.told_at, ended=True, limit_bytes=1))
+    told = pending.answered_line or pending.entered_line or b""
+    line = next(lines_mentioning(told, run.folder, run.last), pending.begins)
     return _unreadable(run, line, f"makes no row: {reason}")

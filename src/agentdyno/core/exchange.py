@@ -2,7 +2,8 @@
 
 A gateway appends three kinds of lines for a request, joined by `request_key`:
 `entered` before a byte of it goes on, `answered` before the last byte of its answer goes out, and `routed` when LiteLLM
-reports what it did. They are JSON objects, told apart by `kind`.
+reports what it did. They are JSON objects, told apart by `kind`. None can refer back to itself, so that the garbage
+collector has no business with them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A number that fits a column: a line that holds another is unreadable, and must not stop those after it."""
 
 
-class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
+class Identity(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """To whom a request belongs, settled by its credential."""
 
     session_id: str
@@ -27,7 +28,7 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     experiment: str | None = None
 
 
-class Entered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="entered"):
+class Entered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="entered"):
     """A request came in. `surface` is none for a path that is not inference."""
 
     request_key: str
@@ -44,7 +45,7 @@ class Entered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
     identity: Identity | None = None
 
 
-class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="answered"):
+class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="answered"):
     """An answer ended, or was cut. Offsets count from the first byte of the request, on a monotonic clock."""
 
     entered: Entered
@@ -70,7 +71,7 @@ class Answered(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind"
     provider_request_id: str | None = None
 
 
-class Routed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="routed"):
+class Routed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="routed"):
     """What LiteLLM's callback reported of one request."""
 
     request_key: str

@@ -25,9 +25,9 @@ import msgspec
 
 from agentdyno.core.dialects.openai_chat import litellm_tokens
 from agentdyno.core.dialects.table import DIALECTS
-from agentdyno.core.dialects.wire import CONTENT_KINDS, Tokens
-from agentdyno.core.evidence import Evidence
-from agentdyno.core.exchange import Answered, Entered, Identity, Routed
+from agentdyno.core.dialects.wire import Tokens
+from agentdyno.core.evidence import Evidence, Heard
+from agentdyno.core.exchange import Entered, Identity, Routed
 from agentdyno.core.ids import canonical_json, session_tags
 from agentdyno.core.records import Surface, UsageSource
 from agentdyno.core.side_calls import is_inference
@@ -167,17 +167,17 @@ def _whose(identity: Identity | None) -> _Whose:
     )
 
 
-def _measured(entered: Entered, answered: Answered | None, routed: Routed | None) -> Measured:
+def _measured(entered: Entered, answered: Heard | None, routed: Routed | None) -> Measured:
     """The best figures that the witnesses have; the module's head says which are taken."""
     if not is_inference(entered.purpose):
         return _UNCOUNTED
     dialect = DIALECTS.get(cast(Surface, entered.surface))
     if answered is not None and answered.usages and dialect is not None:
-        tokens = dialect.tokens(answered.usages, streamed=bool(answered.events))
-        if answered.events and not answered.complete and answered.finish_reason is None:
+        tokens = dialect.tokens(answered.usages, streamed=answered.in_events)
+        if answered.in_events and not answered.complete and answered.finish_reason is None:
             tokens = Tokens(tokens.input, None, tokens.cache_read, tokens.cache_write, None)
         if _was_counted(tokens):
-            details = _PROVIDERS_DETAILS.get(entered.surface) if answered.events else None
+            details = _PROVIDERS_DETAILS.get(entered.surface) if answered.in_events else None
             invented = details is not None and answered.usages[-1].get(details) is None
             return Measured(tokens, "estimated" if invented else "proxy")
     if routed is not None and routed.usage and routed.status != "failure":
@@ -204,17 +204,15 @@ def _without_filled_zeros(tokens: Tokens) -> Tokens:
     return tokens._replace(cache_read=tokens.cache_read or None, cache_write=tokens.cache_write or None)
 
 
-def _ttft_ms(answered: Answered) -> float | None:
+def _ttft_ms(answered: Heard) -> float | None:
     """Time to the first content delta of a stream; None when there was none."""
     if not is_inference(answered.entered.purpose):
         return None
-    for kind, offset_us, _ in answered.events:
-        if kind in CONTENT_KINDS:
-            return offset_us / 1000
-    return None
+    offset_us = answered.first_content_us
+    return None if offset_us is None else offset_us / 1000
 
 
-def _tool_calls(answered: Answered) -> int | None:
+def _tool_calls(answered: Heard) -> int | None:
     """Tool calls in an answer of the model; None when what came was no such answer."""
     if (
         answered.entered.surface is None
@@ -226,14 +224,14 @@ def _tool_calls(answered: Answered) -> int | None:
     return answered.tool_calls
 
 
-def _provider_request_id(answered: Answered | None, routed: Routed | None) -> str | None:
+def _provider_request_id(answered: Heard | None, routed: Routed | None) -> str | None:
     """The provider's own id from the headers that the harness saw, or from those that LiteLLM saw."""
     if answered is not None and answered.provider_request_id is not None:
         return answered.provider_request_id
     return routed.provider_request_id if routed is not None else None
 
 
-def _response_id(answered: Answered | None, routed: Routed | None) -> str | None:
+def _response_id(answered: Heard | None, routed: Routed | None) -> str | None:
     """The id inside the answer, by LiteLLM's record where the answer was cut before it."""
     if answered is not None and answered.response_id is not None:
         return answered.response_id

@@ -23,8 +23,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from agentdyno.core.dialects.wire import CONTENT_KINDS
-from agentdyno.core.exchange import Answered, Entered, Routed
+from agentdyno.core.evidence import Heard
+from agentdyno.core.exchange import Entered, Routed
 from agentdyno.core.records import Status
 from agentdyno.core.side_calls import is_inference
 
@@ -179,7 +179,7 @@ _LEFT = Verdict("client_disconnect")
 _NO_ANSWER = Verdict("provider_error", None, "unreadable_answer")
 
 
-def verdict(entered: Entered, answered: Answered | None, routed: Routed | None, *, counted: bool) -> Verdict:
+def verdict(entered: Entered, answered: Heard | None, routed: Routed | None, *, counted: bool) -> Verdict:
     """How the request ended; the module's head says in which order the evidence is asked.
 
     `counted` says whether anybody told tokens of it.
@@ -211,7 +211,7 @@ def _refused(refusal: str, http_status: int | None) -> Verdict:
     return Verdict("rejected", refusal, _http_class(http_status))
 
 
-def _failed(answered: Answered, failure: Routed | None) -> Verdict:
+def _failed(answered: Heard, failure: Routed | None) -> Verdict:
     """The verdict on an error that the harness was told."""
     fault = _recorded_fault(failure)
     code = answered.error_code
@@ -240,13 +240,13 @@ def _cut_short(failure: Routed | None, error_class: ErrorClass) -> Verdict:
     return Verdict(fault.status, failure.error_code, fault.error_class)
 
 
-def _is_hollow(entered: Entered, answered: Answered) -> bool:
+def _is_hollow(entered: Entered, answered: Heard) -> bool:
     """Whether a chat stream has nothing in it but the end that LiteLLM makes by itself."""
     return (
         entered.surface == "openai_chat"
-        and bool(answered.events)
+        and answered.in_events
         and answered.finish_reason in (None, "stop")
-        and not any(kind in CONTENT_KINDS for kind, _, _ in answered.events)
+        and answered.first_content_us is None
     )
 
 

@@ -1,7 +1,8 @@
 """Many rows at once.
 
 SQLite takes them one by one. PostgreSQL takes them by binary COPY into a temporary stage of the same columns, and from
-there in one insert. COPY knows no conflicts; the insert does, and its count of rows is exact.
+there in one insert. COPY knows no conflicts; the insert does, and its count of rows is exact. Where no conflict is
+expected, it is tried without the stage.
 """
 
 from __future__ import annotations
@@ -52,6 +53,17 @@ def by_keys(table: sa.Table, columns: Sequence[str], rows: Iterable[tuple[Any, .
     return sorted(rows, key=itemgetter(*(columns.index(column.name) for column in table.primary_key)))
 
 
+def write_new_rows(
+    connection: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], on_conflict: str
+) -> int:
+    """As `write_rows`, for rows of which none seems to be known: if so, PostgreSQL needs no stage."""
+    if rows and connection.dialect.name == "postgresql":
+        with contextlib.suppress(sa.exc.IntegrityError), connection.begin_nested():
+            fill_stage(connection, table.name, table, columns, by_keys(table, columns, rows))
+            return len(rows)
+    return write_rows(connection, table, columns, rows, on_conflict)
+
+
 def open_stage(connection: Connection, table: sa.Table) -> str:
     """The name of a table's stage, which is made once for a connection, and empty now."""
     stage = f"stage_of_{table.name}"
@@ -64,7 +76,7 @@ def open_stage(connection: Connection, table: sa.Table) -> str:
 def fill_stage(
     connection: Connection, stage: str, table: sa.Table, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
 ) -> None:
-    """Copy rows into a stage."""
+    """Copy rows into a stage, or into any table."""
     statement = f"COPY {stage} ({listed(columns)}) FROM STDIN (FORMAT BINARY)"
     with _driver(connection) as driver, driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         copy.set_types([_COPY_TYPES[type(table.c[name].type)] for name in columns])

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from agentdyno.core.ids import canonical_json
 from agentdyno.core.normalize import RequestRow
 from agentdyno.core.records import Request
-from agentdyno.store.bulk import write_rows
+from agentdyno.store.bulk import write_new_rows, write_rows
 from agentdyno.store.rows import column_names
 from agentdyno.store.statements import known_records, replace_lesser_request
 
@@ -51,9 +51,10 @@ def write_requests(
     columns, on_conflict = column_names(Request), replace_lesser_request(rebuild=rebuild)
     written = write_rows(connection, table, columns, rows[:_FIRST_ROWS], on_conflict)
     rest = rows[_FIRST_ROWS:]
-    if rest and written < _FIRST_ROWS:
-        rest = _telling_more(connection, rest, rebuild=rebuild)
-    return written + write_rows(connection, table, columns, rest, on_conflict)
+    if written == _FIRST_ROWS:
+        return written + write_new_rows(connection, table, columns, rest, on_conflict)
+    news = _telling_more(connection, rest, rebuild=rebuild) if rest else []
+    return written + write_rows(connection, table, columns, news, on_conflict)
 
 
 def _telling_more(connection: Connection, rows: Sequence[RequestRow], *, rebuild: bool) -> list[RequestRow]:

@@ -52,7 +52,8 @@ class Stand:
     def rows(self) -> list[Request]:
         table = self.ledger.tables["request"]
         with self.ledger.read() as connection:
-            return [record_of(Request, row) for row in connection.execute(sa.select(table)).mappings()]
+            query = sa.select(table).order_by(table.c.request_key)
+            return [record_of(Request, row) for row in connection.execute(query).mappings()]
 
     def unreadable(self) -> list[UnreadableRecord]:
         table = self.ledger.tables["unreadable_record"]

@@ -43,3 +43,12 @@ def test_a_long_batch_that_is_known_changes_nothing(ledgers: Ledgers) -> None:
         before = dump(ledger)
         assert ledger.absorb(batch).written == 0
         assert dump(ledger) == before
+
+
+def test_a_long_batch_that_seemed_new_and_is_not(ledgers: Ledgers) -> None:
+    batch = [request_row(f"req_{number:03}", records=2) for number in range(LONG)]
+    with opened(ledgers) as ledger, opened(ledgers) as other:
+        for one in (ledger, other):
+            one.absorb([request_row("req_590", records=1), request_row("req_591", records=3)])
+        assert ledger.absorb(batch).written == absorb_singly(other, batch, rebuild=False) == LONG - 1
+        assert dump(ledger) == dump(other)

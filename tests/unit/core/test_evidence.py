@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.core.evidence import ANSWERED, ENTERED, answered, heard, routed
 
+from agentdyno.core.dialects.wire import CONTENT_KINDS
 from agentdyno.core.evidence import UNREADABLE_LINE, Evidence, entered_key, read_record, request_key
 from agentdyno.core.exchange import Routed, SpoolRecord
 
@@ -50,6 +51,17 @@ def test_what_is_still_to_be_expected() -> None:
     refused = answered(forwarded=False)
     assert heard(refused).settled
     assert [heard(record).headless for record in (ENTERED, ANSWERED, routed(), refused)] == [False, True, True, False]
+
+
+kinds = st.sampled_from([*CONTENT_KINDS, "start", "done"]) | st.text(max_size=12) | st.just('["content",7,')
+
+
+@given(st.lists(st.tuples(kinds, st.integers(0, 2**40), st.integers(0, 999))))
+def test_the_first_content_is_found_in_any_skeleton(events: list[tuple[str, int, int]]) -> None:
+    answer = heard(answered(events=events)).answered
+    assert answer is not None
+    assert answer.in_events == bool(events)
+    assert answer.first_content_us == next((offset for kind, offset, _ in events if kind in CONTENT_KINDS), None)
 
 
 @given(st.permutations([ENTERED, ANSWERED, *REPORTS]))
