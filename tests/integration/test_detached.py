@@ -121,3 +121,13 @@ def test_faults_of_the_configuration_are_passed_on_too(project: Project) -> None
 
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == 'dyno.yaml:1: gateway.prot is not a field here; did you mean "port"?'
+
+
+def test_a_log_that_cannot_be_written_is_told_in_one_line(project: Project) -> None:
+    project.write("other/logs", "a file where a folder should be")
+    other = project.folder / "other"
+
+    done = project.run(*UP, DYNO_HOME=str(other))
+
+    assert done.returncode == 2
+    assert done.stderr == f"{other}/logs/up.log cannot be written: File exists; name another home by DYNO_HOME\n"

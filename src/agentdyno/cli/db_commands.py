@@ -88,6 +88,7 @@ def copy_command(
     from agentdyno.store.ledger import Ledger
 
     came_from, goes_to = _source(source), _target(target)
+    _require_stand_down(came_from)
     with (
         _existing(came_from) as here,
         contextlib.closing(Ledger.at(goes_to)) as there,
@@ -116,6 +117,17 @@ def _source(named: str | None) -> LedgerAddress:
     return ledger_address(named, "--from") if "://" in named else Path(named)
 
 
+def _require_stand_down(source: LedgerAddress) -> None:
+    """Raise UserError while a stand may write to the home's own file: its cursors would differ at the next copy."""
+    from agentdyno.core.errors import UserError
+    from agentdyno.stand.state import running_stand
+
+    home = current_home()
+    ours = isinstance(source, Path) and source.absolute() == home.ledger_file.absolute()
+    if ours and running_stand(home) is not None:
+        raise UserError("a stand is up, and writes to this ledger", "stop it first: `dyno down`")
+
+
 def _target(named: str | None) -> LedgerAddress:
     import os
 
@@ -131,9 +143,13 @@ def _target(named: str | None) -> LedgerAddress:
 @contextlib.contextmanager
 def _existing(address: LedgerAddress) -> Iterator[Ledger]:
     """A ledger that is there. Raises UserError for a file that is not."""
+    import logging
+
     from agentdyno.core.errors import UserError
     from agentdyno.store.ledger import Ledger
 
+    # After Ctrl-C in the midst of a statement, SQLAlchemy would complain of not having been able to end it.
+    logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
     if isinstance(address, Path) and not address.exists():
         raise UserError(f"there is no ledger {address}", "the first command that needs one makes it")
     with contextlib.closing(Ledger.at(address)) as ledger:

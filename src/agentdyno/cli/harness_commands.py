@@ -34,7 +34,7 @@ def list_harnesses(harnesses: Programs = _PROGRAMS, as_json: Json = False) -> No
     from agentdyno.reporting.harnesses import render_harnesses
     from agentdyno.runner.harness_check import look_up
 
-    profiles = [profile for profile in _config().harness_profiles.values() if profile.command]
+    profiles = list(_config().harness_profiles.values())
     with tempfile.TemporaryDirectory() as folder, passing_line("asking for versions"):
         listed = look_up(profiles, _environ(harnesses), Path(folder) / "versions.json")
     if as_json:
@@ -86,7 +86,9 @@ def check(
     profiles = _chosen(_config(), names or (), every=every)
     if page is not None:
         _require_marks(page)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(signum, signal.default_int_handler)
     reports: list[HarnessReport] = []
     for report in check_harnesses(
         profiles, _environ(harnesses), Options(refused, limit_s), now_us, lambda line: typer.echo(line, err=True)
@@ -134,17 +136,37 @@ def _chosen(config: Config, names: Sequence[str], *, every: bool) -> list[Harnes
 
 
 def _require_marks(page: Path) -> None:
+    """Raise UserError for a page into which no table can be written: before the time is spent, not after."""
+    import os
+
     from agentdyno.core.errors import UserError
     from agentdyno.reporting.harnesses import BEGIN, END, with_table
 
-    if not page.is_file() or with_table(page.read_text(), "") is None:
+    if with_table(_text_of(page), "") is None:
         raise UserError(f"{page} has no place for the table", f"write `{BEGIN}` and `{END}` around it")
+    if not os.access(page, os.W_OK):
+        raise UserError(f"{page} cannot be written", "name a page of your own")
+
+
+def _text_of(page: Path) -> str:
+    from agentdyno.core.errors import UserError
+
+    try:
+        return page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{page} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{page} is no text in UTF-8") from error
 
 
 def _write_page(page: Path, reports: Sequence[HarnessReport]) -> None:
+    from agentdyno.core.errors import UserError
     from agentdyno.reporting.harnesses import markdown_table, with_table
 
-    written = with_table(page.read_text(), markdown_table(reports))
+    written = with_table(_text_of(page), markdown_table(reports))
     if written is not None:
-        page.write_text(written)
+        try:
+            page.write_text(written, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{page} cannot be written: {error.strerror}") from error
         typer.echo(f"the status table in {page} is written anew", err=True)

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from agentdyno.core.errors import LedgerUnavailable
 from agentdyno.core.ids import key_hash
+from agentdyno.core.secrets import redact
 from agentdyno.store.credentials import CredentialScope
 
 RefusalCode = Literal[
@@ -99,5 +100,5 @@ def refuse_model(scope: CredentialScope, model: str | None) -> Refusal | None:
     if model is None:
         message = f"The request is no JSON object that names a model; this session may ask for {allowed}."
         return Refusal("model_missing", 400, message, scope)
-    message = f"Model {model[:100]!r} is outside variant {scope.variant!r}, which may ask for {allowed}."
+    message = f"Model {redact(model)[:100]!r} is outside variant {scope.variant!r}, which may ask for {allowed}."
     return Refusal("model_not_allowed", 403, message, scope)

@@ -73,6 +73,7 @@ class IngressMeter:
         self._new_key = new_key
         self._clock_us = clock_us
         self._withheld_parameters = withheld_parameters
+        self._withheld_beside_path = withheld_parameters | {"stream"}
         self.ready = False
         """Whether liveness may be reported; requests are answered before."""
 
@@ -209,10 +210,11 @@ class IngressMeter:
 
     async def _forward(self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         counts_tokens, group = exchange.call.counts_tokens, exchange.model_group
+        withheld = self._withheld_parameters if exchange.call.streamed is None else self._withheld_beside_path
         path = gemini_path(scope["path"], group) if exchange.surface == "gemini" else scope["path"]
         inner = onward_scope(scope, exchange.entered.request_key, path)
         # Where tokens are counted LiteLLM calls no hook, which would name the route.
-        unread = [onward_body(body, self._withheld_parameters, group if counts_tokens else None)]
+        unread = [onward_body(body, withheld, group if counts_tokens else None)]
 
         async def receive_body() -> Message:
             if unread:

@@ -87,7 +87,7 @@ def render_harnesses(listed: Iterable[Listed]) -> PlainTable:
         (
             item.profile.name,
             item.profile.surface,
-            "no" if item.program is None else "yes",
+            _installed(item),
             item.version,
             item.profile.description,
             (item.profile.install or None) if item.program is None else None,
@@ -95,6 +95,12 @@ def render_harnesses(listed: Iterable[Listed]) -> PlainTable:
         for item in listed
     ]
     return plain_table(columns, rows)
+
+
+def _installed(item: Listed) -> str:
+    if not (item.profile.command or item.profile.version_command):
+        return UNKNOWN  # a client of one's own: the profile names no program
+    return "no" if item.program is None else "yes"
 
 
 def render_reports(reports: Iterable[HarnessReport]) -> PlainTable:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from agentdyno.core.config import Config
+from agentdyno.core.errors import UserError
 from agentdyno.core.records import HarnessProfile, Request, Variant
 from agentdyno.core.side_calls import is_inference
 from agentdyno.reporting.harnesses import HarnessReport, Listed, Refused
@@ -86,7 +87,10 @@ def check_harnesses(
             if place is None:
                 place = stack.enter_context(_place(profiles, inner, options, clock_us, said))
             said(f"running {profile.name}")
-            yield _check(place, profile)
+            try:
+                yield _check(place, profile)
+            except UserError as error:  # it could not be run: no reason to lose what was found of the others
+                yield HarnessReport(profile.name, profile.surface, "differs", (error.message,))
 
 
 def look_up(profiles: Sequence[HarnessProfile], environ: Mapping[str, str], cache: Path) -> list[Listed]:
@@ -125,7 +129,9 @@ def _place(
     """A stand in a folder that is gone afterwards."""
     config = _configuration(profiles)
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dyno-check-")))
+        # What a harness left running may still write there: no reason to lose what was found.
+        temporary = tempfile.TemporaryDirectory(prefix="dyno-check-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(temporary))
         home = Home(folder / "home")
         home.folder.mkdir(mode=0o700)
         stand = stack.enter_context(Stand(home, config, "127.0.0.1", 0, environ, said))
@@ -234,17 +240,19 @@ def _findings(ended: Ended, rows: Sequence[Request], served: Sequence[Mapping[st
 
 
 def _same(rows: Sequence[Request], served: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether rows say what the provider counted, request by request. What a surface does not tell, it counted as 0."""
-    counted = {entry["request_id"]: entry for entry in served}
+    """Whether rows say what the provider counted, request by request. What a surface does not tell, it counted as 0.
+
+    The provider's id of a document of Gemini's does not reach the gateway: such rows are told apart by tokens alone.
+    """
+    counted = {entry["request_id"]: tuple(entry[name] for name in _TOKENS) for entry in served}
+    without_id: Counter[tuple[int, ...]] = Counter()
     for row in rows:
-        entry = counted.pop(row.provider_request_id or "", None)
-        if entry is None:
+        told = tuple(0 if (tokens := getattr(row, name)) is None else tokens for name in _TOKENS)
+        if row.provider_request_id is None:
+            without_id[told] += 1
+        elif counted.pop(row.provider_request_id, None) != told:
             return False
-        for name in _TOKENS:
-            told = getattr(row, name)
-            if entry[name] != (0 if told is None else told):
-                return False
-    return not counted
+    return without_id == Counter(counted.values())
 
 
 def _served(place: _Place) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +13,11 @@ from typing import NamedTuple
 
 from agentdyno.core.config import Config, entity_digest, secrets_of
 from agentdyno.core.errors import ConfigFaults, DynoError, UserError
-from agentdyno.core.records import Provider, Variant
+from agentdyno.core.records import HarnessProfile, Provider, Variant
 from agentdyno.sessions.environment import program_of
 from agentdyno.sessions.lookup import home_path, nearest_project
 from agentdyno.sessions.project import load_project
+from agentdyno.sessions.repository import read_repository, storable
 from agentdyno.stand.home import Home
 from agentdyno.stand.installation import (
     Finding,
@@ -33,7 +35,7 @@ from agentdyno.store.address import named_ledger
 from agentdyno.store.glance import schema_revision
 from agentdyno.store.migrate import HEAD
 
-_VERSION_TIMEOUT_S = 2.0
+_VERSION_TIMEOUT_S = 10.0
 _SCARCE_BYTES, _TOO_FEW_BYTES = 1024**3, 64 * 1024**2
 _GIB = 1024**3
 _OTHERS_MAY = 0o077
@@ -49,13 +51,18 @@ class _Question(NamedTuple):
     version_command: tuple[str, ...]
 
 
-def examine(start: Path, environ: Mapping[str, str], now_s: float) -> Iterator[Finding]:
+def examine(
+    start: Path, environ: Mapping[str, str], now_s: float, version_timeout_s: float = _VERSION_TIMEOUT_S
+) -> Iterator[Finding]:
     """What there is to say of the installation, and of the project and home that a command called here would use."""
     home_folder = home_path(start, environ)
     home = None if home_folder is None else Home(home_folder)
     yield python_finding()
     yield litellm_finding()
-    yield git_finding(environ)
+    git = git_finding(environ)
+    yield git
+    if git.state == "ok":
+        yield _repository_finding(start)
     yield _checked("clock", lambda: clock_finding(now_s, None if home is None else home.ledger_file))
     if home is not None:
         yield _checked("home", lambda: _home_finding(home.folder))
@@ -68,7 +75,7 @@ def examine(start: Path, environ: Mapping[str, str], now_s: float) -> Iterator[F
     yield _gateway_finding(loaded.config, stand)
     yield from proxy_findings(environ, loaded.config.settings.gateway.host)
     yield from _provider_findings(loaded.config, environ, stand)
-    yield from _harness_findings(loaded.config, environ, home)
+    yield from _harness_findings(loaded.config, environ, home, version_timeout_s)
 
 
 def _checked(name: str, check: Callable[[], Finding]) -> Finding:
@@ -104,6 +111,14 @@ def _load(start: Path) -> _Loaded:
     if not config.variants:
         return _Loaded(Finding("project", "warning", what, "write one below configs/variants"), config)
     return _Loaded(Finding("project", "ok", what), config)
+
+
+def _repository_finding(start: Path) -> Finding:
+    try:
+        repository = read_repository(start)
+    except UserError as error:
+        return Finding("repository", "warning", error.message, error.hint)
+    return Finding("repository", "ok", f"{storable(repository.root)}")
 
 
 def _home_finding(home: Path) -> Finding:
@@ -179,26 +194,31 @@ def _served(provider: Provider, stand: StandState) -> Finding:
     return Finding(name, "ok", "served")
 
 
-def _harness_findings(config: Config, environ: Mapping[str, str], home: Home) -> Iterator[Finding]:
+def _harness_findings(config: Config, environ: Mapping[str, str], home: Home, timeout_s: float) -> Iterator[Finding]:
     """Of each harness that a variant uses: where its program is, and its version. All are asked at once."""
     users = _variants_by(config, lambda variant: variant.harness_profile)
     profiles = [profile for profile in map(config.harness_profile, users) if program_of(profile) is not None]
 
     def ask(question: _Question) -> HarnessBinary:
-        return read_harness(*question, environ, home.harness_versions, _VERSION_TIMEOUT_S)
+        return read_harness(*question, environ, home.harness_versions, timeout_s)
 
     questions = {_Question(program_of(profile), profile.version_command) for profile in profiles}
     with ThreadPoolExecutor(len(questions) or 1) as pool:
         answers = dict(zip(questions, pool.map(ask, questions), strict=True))
         for profile in profiles:
             binary = answers[_Question(program_of(profile), profile.version_command)]
-            name = f"harness {profile.name}"
-            if binary.path is None:
-                what = f"{program_of(profile)} is not on the PATH; used by {users[profile.name]}"
-                yield Finding(name, "warning", what, profile.install or "install it, or put its folder on the PATH")
-            else:
-                version = binary.version or "version unknown"
-                yield Finding(name, "ok", f"{binary.path}, {version}")
+            yield _harness_finding(profile, binary, users[profile.name], timeout_s)
+
+
+def _harness_finding(profile: HarnessProfile, binary: HarnessBinary, users: str, timeout_s: float) -> Finding:
+    name = f"harness {profile.name}"
+    if binary.path is None:
+        what = f"{program_of(profile)} is not on the PATH; used by {users}"
+        return Finding(name, "warning", what, profile.install or "install it, or put its folder on the PATH")
+    if binary.version is None and profile.version_command:
+        what = f"{binary.path} told no version in {timeout_s:g} s; used by {users}"
+        return Finding(name, "warning", what, f"see what `{shlex.join(profile.version_command)}` says")
+    return Finding(name, "ok", f"{binary.path}, {binary.version or 'version unknown'}")
 
 
 def _variants_by(config: Config, used: Callable[[Variant], str]) -> dict[str, str]:

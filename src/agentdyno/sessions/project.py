@@ -52,13 +52,15 @@ def built_in_profiles() -> dict[str, str]:
 
 def profile_text(start: Path, name: str) -> str:
     """The YAML of a harness profile: the project's own, if there is a project around `start` that has one."""
-    texts = built_in_profiles()
+    texts = _by_name(built_in_profiles())
     with contextlib.suppress(UserError):
-        project = find_project(start)
-        own = (project / CONFIGS_FOLDER / "harness_profiles").glob("*.yaml")
-        texts |= {path.relative_to(project).as_posix(): _text_of(path) for path in own}
-    named = {name_of(parse(file, text)[0]): text for file, text in texts.items()}
-    return named[name]
+        own = (find_project(start) / CONFIGS_FOLDER / "harness_profiles").glob("*.yaml")
+        texts |= _by_name({str(path): _text_of(path) for path in own})
+    return texts[name]
+
+
+def _by_name(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name_of(parse(file, text)[0]): text for file, text in texts.items()}
 
 
 def first_configuration() -> Config:

@@ -7,6 +7,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
+
+from agentdyno.core.errors import UserError
 
 UP = "the stand is up at "
 """What the line begins with that `dyno up` ends its start by."""
@@ -18,8 +21,7 @@ class Detached:
     """A stand that starts in a session of its own, and writes what it says to the end of a file."""
 
     def __init__(self, options: Sequence[str], output: Path, environ: Mapping[str, str]) -> None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("ab") as file:
+        with _appending(output) as file:
             self._begin_bytes = file.tell()
             self._process = subprocess.Popen(
                 # -P: nothing that lies in the folder is taken for a module.
@@ -66,3 +68,11 @@ class Detached:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _appending(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}", "name another home by DYNO_HOME") from error

@@ -6,6 +6,7 @@ import fcntl
 import http.client
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -225,7 +226,7 @@ class Stand:
             self._progress(f"stopping {child.name}")
             was_alive = child.exit_code is None
             child.stop()
-            if was_alive and child.exit_code:
+            if was_alive and child.exit_code not in (0, -signal.SIGTERM):  # told before it listened, it just ends
                 self._progress(f"{child.name} ended with exit code {child.exit_code}; see {child.log_file}")
         try:
             if self._children:

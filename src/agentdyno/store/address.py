@@ -14,6 +14,7 @@ DATABASE_URL = "DYNO_DATABASE_URL"
 """The variable that names a ledger other than the home's own. It may hold a password: no harness inherits it."""
 
 _POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+_DATABASES = ("postgresql", "postgres", "sqlite")
 _SQLITE_PREFIX = "sqlite:///"
 _WAYS_TO_WRITE_IT = "write postgresql://USER@HOST/DATABASE or sqlite:////FOLDER/FILE"
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^\[\]:]*)(?::\d*)?")
@@ -49,9 +50,9 @@ def ledger_address(text: str, named_by: str = DATABASE_URL) -> LedgerAddress:
     if scheme in _POSTGRES_SCHEMES and separator:
         return _postgres(f"postgresql://{rest}", named_by)
     database, plus, driver = scheme.partition("+")
-    if separator and plus and database in ("postgresql", "postgres", "sqlite"):
+    if separator and plus and database in _DATABASES and driver.isalnum():
         raise UserError(f"{named_by} names the driver {driver[:40]!r}, which is not ours", _WAYS_TO_WRITE_IT)
-    if separator and database != "sqlite" and database.isalnum():
+    if separator and database not in _DATABASES and database.isalnum():
         raise UserError(f"{named_by} names {database[:40]!r}, in which no ledger can be", _WAYS_TO_WRITE_IT)
     raise UserError(f"{named_by} is no URL of a ledger", _WAYS_TO_WRITE_IT)
 

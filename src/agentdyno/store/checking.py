@@ -14,6 +14,7 @@ from agentdyno.store.ledger import Ledger
 from agentdyno.store.migrate import HEAD, current_revision
 
 _FETCHED_AT_ONCE = 200
+_DAMAGES_NAMED = 10
 Row = tuple[Any, ...]
 
 
@@ -41,7 +42,7 @@ def check(ledger: Ledger) -> Checkup:
         if revision != HEAD:
             at = "there is no schema" if revision is None else f"the schema is at {revision}"
             return Checkup(revision, (f"{at}, and this agentdyno's is {HEAD}",), ())
-        faults = schema_faults(connection, ledger.metadata)
+        faults = (*_file_faults(connection), *schema_faults(connection, ledger.metadata))
         if faults:
             return Checkup(revision, faults, ())
         tables = ledger.tables.values()
@@ -96,6 +97,14 @@ def _orphans(connection: Connection, table: sa.Table) -> Iterator[str]:
             yield f"{child} of {count} rows points to no {parent}"
 
 
+def _file_faults(connection: Connection) -> Iterator[str]:
+    """What SQLite finds damaged in its file, also where no row is read from it."""
+    if connection.dialect.name == "sqlite":
+        found = connection.exec_driver_sql(f"PRAGMA integrity_check({_DAMAGES_NAMED})").scalars()
+        lines = [line for text in found for line in text.splitlines() if not line.startswith("***")]
+        yield from (f"the file is damaged: {line}" for line in lines[:_DAMAGES_NAMED] if line != "ok")
+
+
 # ── schema ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -112,7 +121,18 @@ def schema_faults(connection: Connection, metadata: sa.MetaData) -> tuple[str, .
     found = [
         item for each in compare_metadata(context, metadata) for item in (each if isinstance(each, list) else [each])
     ]
-    return tuple(_in_words(difference) for difference in found if difference[0] != "remove_index")
+    differences = [_in_words(difference) for difference in found if difference[0] != "remove_index"]
+    return (*differences, *_key_faults(connection, metadata))
+
+
+def _key_faults(connection: Connection, metadata: sa.MetaData) -> Iterator[str]:
+    """Primary keys that are not as defined, which Alembic does not compare."""
+    inspector = sa.inspect(connection)
+    there = set(inspector.get_table_names())
+    for table in metadata.sorted_tables:
+        defined = [column.name for column in table.primary_key]
+        if table.name in there and inspector.get_pk_constraint(table.name)["constrained_columns"] != defined:
+            yield f"primary key of {table.name} is not ({', '.join(defined)})"
 
 
 def _in_words(difference: tuple[Any, ...]) -> str:

@@ -92,8 +92,10 @@ class _Counter:
 
 
 def _copy_table(source: Connection, target: Ledger, table: sa.Table, counted: _Counter) -> int:
-    rows = counted.passing(stream(source, table), f"copying {table.name}")
-    return sum(_copy_batch(target, table, batch) for batch in _batches(rows))
+    # Closed while its connection is open: left to itself, a statement that was broken off would complain of its end.
+    with contextlib.closing(stream(source, table)) as rows:
+        passing = counted.passing(rows, f"copying {table.name}")
+        return sum(_copy_batch(target, table, batch) for batch in _batches(passing))
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -145,9 +147,13 @@ def _verify_table(source: Connection, target: Ledger, table: sa.Table, written: 
     """Read a table in both ledgers by its keys, and compare the rows that were to be copied."""
     key = itemgetter(*(place for place, column in enumerate(table.columns) if column.primary_key))
     here, there = Tally(), Tally()
-    with target.read() as connection, contextlib.closing(stream(connection, table)) as others:
+    with (
+        target.read() as connection,
+        contextlib.closing(stream(connection, table)) as others,
+        contextlib.closing(stream(source, table)) as rows,
+    ):
         other = next(others, None)
-        for row in counted.passing(stream(source, table), f"verifying {table.name}"):
+        for row in counted.passing(rows, f"verifying {table.name}"):
             here.add(row)
             while other is not None and key(other) < key(row):
                 other = next(others, None)

@@ -136,14 +136,15 @@ def libpq_parameters(address: PostgresAddress, timeout_s: float) -> dict[str, An
     Raises UserError, which quotes nothing, for a URL that libpq cannot read.
     """
     import psycopg
-    from psycopg.conninfo import conninfo_to_dict
+    from psycopg.conninfo import conninfo_to_dict, timeout_from_conninfo
 
+    least_s, most_s = _CONNECT_TIMEOUT_S
+    patience = {"connect_timeout": max(least_s, min(most_s, math.ceil(timeout_s)))}
     try:
-        given = conninfo_to_dict(address.url)
+        parameters = {**_LIBPQ_DEFAULTS, **patience, **conninfo_to_dict(address.url)}
+        timeout_from_conninfo(parameters)
     except psycopg.ProgrammingError:
         # Not chained: libpq quotes what it cannot read.
         fault = UserError(f"the URL of {address} has parameters that PostgreSQL does not know", "mend what follows ?")
         raise fault from None
-    least_s, most_s = _CONNECT_TIMEOUT_S
-    patience = {"connect_timeout": max(least_s, min(most_s, math.ceil(timeout_s)))}
-    return {**_LIBPQ_DEFAULTS, **patience, **given}
+    return parameters

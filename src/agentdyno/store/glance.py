@@ -11,9 +11,10 @@ from agentdyno.core.errors import LedgerUnavailable
 from agentdyno.store.address import LedgerAddress, PostgresAddress
 
 _TIMEOUT_S = 2
-_HAS_SCHEMA = {
-    Path: "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'",
-    PostgresAddress: "SELECT count(to_regclass('alembic_version'))",
+_VERSION_TABLES = {
+    # The former name comes second.
+    Path: "SELECT name FROM sqlite_master WHERE name IN ('agentdyno_schema', 'alembic_version') ORDER BY name",
+    PostgresAddress: "SELECT 'agentdyno_schema' WHERE to_regclass('agentdyno_schema') IS NOT NULL",
 }
 
 
@@ -29,9 +30,8 @@ def newest_session_ids(ledger: LedgerAddress, limit: int, *, only_open: bool) ->
 def schema_revision(ledger: LedgerAddress) -> str | None:
     """The revision of a ledger's schema; None for a database without one. Raises LedgerUnavailable."""
     kind = PostgresAddress if isinstance(ledger, PostgresAddress) else Path
-    if _answer(ledger, _HAS_SCHEMA[kind]) == [(0,)]:
-        return None
-    rows = _answer(ledger, "SELECT version_num FROM alembic_version")
+    tables = _answer(ledger, _VERSION_TABLES[kind])
+    rows = _answer(ledger, f"SELECT version_num FROM {tables[0][0]}") if tables else []  # noqa: S608 - names are ours
     return str(rows[0][0]) if rows else None
 
 
@@ -44,7 +44,7 @@ def _from_sqlite(ledger: Path, query: str) -> list[tuple[Any, ...]]:
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_TIMEOUT_S)) as connection:
             return connection.execute(query).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise LedgerUnavailable(f"{ledger}: {error}") from error
 
 

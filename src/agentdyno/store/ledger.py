@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentdyno.core.errors import LedgerUnavailable
 from agentdyno.core.jsonable import content_digest
 from agentdyno.core.lifecycle import MovedMeanwhile, OutOfOrder, require_next
 from agentdyno.core.normalize import RequestRow
@@ -30,7 +29,7 @@ from agentdyno.core.records import (
     UnreadableRecord,
 )
 from agentdyno.core.rollups import rollup_session
-from agentdyno.store.address import DATABASE_URL, LedgerAddress, PostgresAddress
+from agentdyno.store.address import LedgerAddress
 from agentdyno.store.bulk import write_rows
 from agentdyno.store.credentials import CredentialScope as CredentialScope
 from agentdyno.store.credentials import scope_of, scope_sql
@@ -40,6 +39,7 @@ from agentdyno.store.request_rows import most_telling, session_ids, write_reques
 from agentdyno.store.rows import column_names, flattener, record_of
 from agentdyno.store.statements import IGNORE_KNOWN, advance_cursor, insert
 from agentdyno.store.tables import build_metadata
+from agentdyno.store.unavailable import unavailable
 
 _BUSY_TIMEOUT_S = 20
 
@@ -108,15 +108,10 @@ class Ledger:
             # A table that is gone, or a right that is missing, is the server's to say; misuse is the driver's.
             if isinstance(error, sa.exc.ProgrammingError) and getattr(error.orig, "sqlstate", None) is None:
                 raise
-            raise self._unavailable(error.orig) from error
-        except self._engines.writing.dialect.loaded_dbapi.DatabaseError as error:
-            raise self._unavailable(error) from error
-
-    def _unavailable(self, reason: BaseException | None) -> LedgerUnavailable:
-        hint = "check that its folder exists, is writable and has room"
-        if isinstance(self.address, PostgresAddress):
-            hint = f"check that its server is up, and host, user, password and database in {DATABASE_URL}"
-        return LedgerUnavailable(f"the ledger {self.address} cannot be used: {_in_one_line(reason)}", hint)
+            raise unavailable(self.address, error.orig) from error
+        # A damaged file may hold what is no text.
+        except (self._engines.writing.dialect.loaded_dbapi.DatabaseError, UnicodeDecodeError) as error:
+            raise unavailable(self.address, error) from error
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -346,8 +341,3 @@ class Ledger:
         connection.execute(sa.delete(table).where(table.c.session_id == session_id))
         rollups = rollup_session(self._requests(connection, session_id))
         self._write(connection, "metric_rollup", MetricRollup, [flattener(MetricRollup)(item) for item in rollups])
-
-
-def _in_one_line(reason: BaseException | None) -> str:
-    """The first thing that a database says; the rest quotes our statement, or repeats itself for every address."""
-    return str(reason).strip().partition("\n")[0]

@@ -11,6 +11,9 @@ from sqlalchemy.engine import Connection
 from agentdyno.core.errors import LedgerNewer, UserError
 from agentdyno.store.engine import Engines
 
+VERSION_TABLE = "agentdyno_schema"
+"""Where the revision is kept. Alembic's own name for it may be another application's in the same database."""
+_FORMER_VERSION_TABLE = "alembic_version"
 HEAD = "0002"
 """The newest migration. Kept here so that opening a ledger that is up to date need not load Alembic."""
 _ADVISORY_LOCK = int.from_bytes(b"agentdyn", "big")
@@ -27,9 +30,18 @@ class Upgraded(NamedTuple):
 
 def current_revision(connection: Connection) -> str | None:
     """The revision that the ledger is at; None for an empty database."""
-    if not sa.inspect(connection).has_table("alembic_version"):
+    table = _version_table(connection)
+    if table is None:
         return None
-    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalar()  # noqa: S608 - names are ours
+
+
+def _version_table(connection: Connection) -> str | None:
+    """Where this ledger keeps its revision. The former name counts in SQLite alone, whose files are nobody else's."""
+    there = sa.inspect(connection).has_table
+    if there(VERSION_TABLE):
+        return VERSION_TABLE
+    return _FORMER_VERSION_TABLE if connection.dialect.name == "sqlite" and there(_FORMER_VERSION_TABLE) else None
 
 
 def bring_up_to_date(engines: Engines) -> Upgraded:
@@ -43,6 +55,8 @@ def bring_up_to_date(engines: Engines) -> Upgraded:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
         revision = current_revision(connection)
         if revision != HEAD:
+            if _version_table(connection) == _FORMER_VERSION_TABLE:
+                connection.exec_driver_sql(f"ALTER TABLE {_FORMER_VERSION_TABLE} RENAME TO {VERSION_TABLE}")
             _upgrade(connection, revision)
         return Upgraded(revision, HEAD)
 

@@ -257,6 +257,17 @@ def test_a_client_cannot_steer_the_gateway(
         assert (row["status"], row["litellm_call_id"]) == ("ok", row["request_key"])
 
 
+def test_of_gemini_only_the_path_says_whether_it_streams(
+    project: Project, stand: StandProcess, keys: dict[str, Key]
+) -> None:
+    key = lab.open_session(project, "hello")
+    for stream in (False, True):
+        url = stand.url + lab.path_of("gemini", "hello", stream=stream)
+        answer = httpx.post(url, json={**body(key, "gemini"), "stream": not stream}, headers=key.headers)
+        assert answer.status_code == 200, answer.text
+    assert [(row["status"], row["streamed"]) for row in rows(project, key.session_id, 2)] == [("ok", 0), ("ok", 1)]
+
+
 def test_an_error_is_not_tried_again_at_a_clients_wish(project: Project, stand: StandProcess) -> None:
     key = lab.open_session(project, "failing")
     stand.forget_served()

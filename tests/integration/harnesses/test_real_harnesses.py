@@ -101,6 +101,25 @@ def test_an_exit_code_of_0_does_not_hide_that_every_call_failed(
     assert {row["status"] for row in rows_of(project, session["session_id"])} == {"provider_error"}
 
 
+def test_a_harness_kept_in_a_shell_still_asks_the_gateway_when_its_session_is_over(
+    project: Project, stand: StandProcess
+) -> None:
+    project.write("configs/variants/by-hand.yaml", "provider: scripted\nmodel: hello\nharness_profile: llm\n")
+    options = ("--variant", "by-hand", "--task-card", "say-hello", "--repo", str(project.repo))
+    created = project.json("session", "create", *options)
+    session_id = created["session_id"]
+
+    def ask() -> subprocess.CompletedProcess[str]:
+        command = [str(HARNESSES / "llm"), "prompt", "--no-log", "Say hello."]
+        return subprocess.run(command, env=project.environ(created["env"]), capture_output=True, text=True, check=False)
+
+    assert ask().stdout == "Hello from the stand.\n"
+    project.dyno("session", "finalize", session_id, "--outcome", "completed")
+    assert "was revoked" in ask().stderr
+    project.dyno("normalize")
+    assert [row["status"] for row in rows_of(project, session_id)] == ["ok", "rejected"]
+
+
 def test_the_check_of_a_harness_says_what_it_sent(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.write("configs/harness_profiles/idle.yaml", "surface: openai_chat\nenv: {}\ncommand: ['true']\n")

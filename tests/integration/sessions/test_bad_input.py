@@ -245,15 +245,15 @@ def test_a_ledger_that_is_newer_than_the_code(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.dyno("session", "list")
     with sqlite3.connect(project.home / "ledger.sqlite") as ledger:
-        ledger.execute("UPDATE alembic_version SET version_num = '9999'")
+        ledger.execute("UPDATE agentdyno_schema SET version_num = '9999'")
     ledger.close()
 
     for command in (("session", "list"), ("up", "--port", "0")):
         done = project.run(*command)
         assert done.returncode == 2
         assert done.stderr == (
-            "the ledger is at schema 9999, newer than this agentdyno knows (up to 0002); upgrade agentdyno, or point "
-            "DYNO_HOME at another folder\n"
+            "the ledger is at schema 9999, newer than this agentdyno knows (up to 0002); upgrade agentdyno, or name "
+            "another ledger by DYNO_HOME or DYNO_DATABASE_URL\n"
         )
 
 
@@ -266,7 +266,7 @@ def test_a_ledger_that_is_none(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert re.fullmatch(
-        r"the ledger \S+ cannot be used: file is not a database; check that its folder .* has room\n", done.stderr
+        r"the ledger \S+ cannot be used: file is not a database; it is damaged: put back a copy, .*\n", done.stderr
     )
 
 

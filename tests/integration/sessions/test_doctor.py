@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ def folder(tmp_path: Path) -> Path:
     program = tmp_path / "bin/tool"
     write(program, "#!/bin/sh\necho tool 7\n")
     program.chmod(0o700)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     return tmp_path
 
 
@@ -62,7 +64,7 @@ def test_a_project_that_is_ready(folder: Path) -> None:
 
     assert [(item.name, item.state) for item in findings if item.state != "ok"] == []
     assert [item.name for item in findings] == [
-        *("python", "litellm", "git", "clock", "home", "ledger", "project", "gateway"),
+        *("python", "litellm", "git", "repository", "clock", "home", "ledger", "project", "gateway"),
         *("provider scripted", "harness tool"),
     ]
     assert found(folder, "harness tool").found == f"{folder / 'bin/tool'}, tool 7"
@@ -101,13 +103,40 @@ def test_a_harness_that_is_not_installed(folder: Path) -> None:
 
 def test_a_harness_that_takes_for_ever_to_tell_its_version(folder: Path) -> None:
     (folder / "bin/tool").write_text("#!/bin/sh\nexec sleep 1000\n")
-    began_s = time.monotonic()
 
     # The folder of `sleep` is that of any shell.
-    finding = found(folder, "harness tool", PATH=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    variables = environ(folder, PATH=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    (finding,) = [item for item in examine(folder, variables, NOW_S, 0.2) if item.name == "harness tool"]
 
-    assert finding == Finding("harness tool", "ok", f"{folder / 'bin/tool'}, version unknown")
-    assert time.monotonic() - began_s < 100  # of the 1,000 s that it sleeps
+    assert finding == Finding(
+        "harness tool",
+        "warning",
+        f"{folder / 'bin/tool'} told no version in 0.2 s; used by plain",
+        "see what `tool --version` says",
+    )
+
+
+def test_a_harness_that_is_broken(folder: Path) -> None:
+    (folder / "bin/tool").write_text("#!/bin/sh\nexit 127\n")
+
+    assert found(folder, "harness tool").state == "warning"
+
+
+def test_a_harness_that_nobody_asks_for_its_version(folder: Path) -> None:
+    write(folder / "configs/harness_profiles/tool.yaml", "surface: openai_chat\nenv: {}\ncommand: [tool]\n")
+
+    assert found(folder, "harness tool") == Finding("harness tool", "ok", f"{folder / 'bin/tool'}, version unknown")
+
+
+def test_outside_of_a_repository(folder: Path) -> None:
+    shutil.rmtree(folder / ".git")
+
+    assert found(folder, "repository") == Finding(
+        "repository",
+        "warning",
+        f"{folder} is in no Git repository",
+        "name one with --repo PATH, or run `git init` there",
+    )
 
 
 def test_git_is_missing(folder: Path) -> None:
@@ -169,7 +198,7 @@ def ledger(folder: Path) -> Iterator[sqlite3.Connection]:
     """A ledger that says only what its schema is."""
     (folder / ".dyno").mkdir(mode=0o700)
     connection = sqlite3.connect(folder / ".dyno/ledger.sqlite", isolation_level=None)
-    connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    connection.execute("CREATE TABLE agentdyno_schema (version_num TEXT)")
     yield connection
     connection.close()
 
@@ -180,13 +209,13 @@ def ledger(folder: Path) -> Iterator[sqlite3.Connection]:
 def test_the_schema_of_the_ledger(
     folder: Path, ledger: sqlite3.Connection, revision: str, state: State, said: str
 ) -> None:
-    ledger.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
+    ledger.execute("INSERT INTO agentdyno_schema VALUES (?)", (revision,))
 
     finding = found(folder, "ledger")
 
     assert finding.state == state
     assert said in finding.found
-    assert ledger.execute("SELECT version_num FROM alembic_version").fetchall() == [(revision,)]
+    assert ledger.execute("SELECT version_num FROM agentdyno_schema").fetchall() == [(revision,)]
 
 
 def test_a_ledger_that_is_none(folder: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
-from tests.integration.ledgers import Ledgers, PostgresLedgers, SqliteLedgers, opened
+from tests.integration.ledgers import Ledgers, PostgresLedgers, SqliteLedgers, empty_ledger, opened
 from tests.integration.store.full_ledger import REQUESTS, fill
 
 from agentdyno.store.checking import check
@@ -79,6 +80,30 @@ def test_a_column_of_another_type_is_named(postgres_ledgers: PostgresLedgers) ->
         with ledger.write() as connection:
             connection.exec_driver_sql("ALTER TABLE request ALTER COLUMN records TYPE integer")
         assert check(ledger).faults == ("type of column request.records is INTEGER(), not BigInteger()",)
+
+
+def test_a_primary_key_that_is_gone_is_named(postgres_ledgers: PostgresLedgers) -> None:
+    with opened(postgres_ledgers) as ledger:
+        with ledger.write() as connection:
+            connection.exec_driver_sql("ALTER TABLE unreadable_record DROP CONSTRAINT pk_unreadable_record")
+        expected = "primary key of unreadable_record is not (gateway_id, segment, offset_bytes)"
+        assert check(ledger).faults == (expected,)
+
+
+def test_a_damaged_file_is_told_from_a_whole_one(tmp_path: Path) -> None:
+    with empty_ledger(tmp_path) as ledger:
+        fill(ledger)
+        with ledger.read() as connection:
+            root = connection.exec_driver_sql("SELECT rootpage FROM sqlite_master WHERE name = 'ix_request_session_id'")
+            page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+            start = (root.scalar_one() - 1) * page_bytes
+    file = tmp_path / "ledger.sqlite"
+    data = bytearray(file.read_bytes())
+    data[start + page_bytes // 2 : start + page_bytes] = bytes(page_bytes // 2)
+    file.write_bytes(data)
+    with contextlib.closing(Ledger.at(file)) as ledger:
+        found = check(ledger)
+        assert found.faults[0].startswith("the file is damaged: ")
 
 
 def test_what_others_keep_in_the_same_database_is_no_fault(ledgers: Ledgers) -> None:

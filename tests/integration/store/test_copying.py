@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +116,19 @@ def test_what_is_lost_on_the_way_is_noticed(here: Ledger, there: Ledger, loss: s
                 connection.exec_driver_sql(loss)
 
     assert [table.table for table in copy_ledger(here, there, lose) if not table.verified] == ["request"]
+
+
+def test_a_copy_that_was_broken_off_leaves_no_statement_open(
+    here: Ledger, there: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_off(progress: Progress) -> None:
+        if progress.doing == "copying request":
+            raise BrokenOff
+
+    with contextlib.suppress(BrokenOff):
+        copy_ledger(here, there, break_off)
+    gc.collect()
+    assert caplog.messages == []
 
 
 def test_large_rows_go_in_smaller_batches(here: Ledger, there: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from tests.integration.ledgers import PostgresLedgers, dump
 from tests.integration.postgres_server import GUARDED_USER, PASSWORD
-from tests.integration.stand_process import Project
+from tests.integration.stand_process import Project, StandProcess
 from tests.integration.store.full_ledger import fill
 
 from agentdyno.store.address import PostgresAddress
@@ -108,3 +108,11 @@ def test_a_password_is_nowhere_to_be_found(
         assert quote(PASSWORD, safe="") not in text
     server.execute(f"DROP USER {GUARDED_USER}")
     postgres_ledgers.give_back(address)
+
+
+def test_a_ledger_that_a_stand_writes_to_is_not_copied(project: Project, stand: StandProcess) -> None:
+    refused = project.run("db", "copy", "--to", "postgresql://nobody@127.0.0.1:9/nothing")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "a stand is up, and writes to this ledger; stop it first: `dyno down`\n",
+    )

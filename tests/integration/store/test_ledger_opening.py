@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from tests.integration.ledgers import Ledgers, PostgresLedgers, add_session, dump, empty_ledger, opened
@@ -110,7 +111,7 @@ def answers(openers: list[subprocess.Popen[str]]) -> list[str]:
 def test_a_newer_ledger_is_refused_and_left_alone(ledgers: Ledgers) -> None:
     with opened(ledgers) as ledger:
         with ledger.write() as connection:
-            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+            connection.exec_driver_sql("UPDATE agentdyno_schema SET version_num = '9999'")
         with pytest.raises(LedgerNewer) as refused:
             Ledger.open(ledger.address)
         assert refused.value.exit_code == 2
@@ -195,6 +196,10 @@ def no_such_parameter(_: PostgresServer) -> str:
     return "postgresql://owner:geheim@127.0.0.1:1/migrated?sslmood=geheim"
 
 
+def no_time(_: PostgresServer) -> str:
+    return "postgresql://owner:geheim@127.0.0.1:1/migrated?connect_timeout=geheim"
+
+
 @pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize(
     ("url_of", "said"),
@@ -204,6 +209,7 @@ def no_such_parameter(_: PostgresServer) -> str:
         (no_such_user, 'role "nobody" does not exist'),
         (nobody_listens, "Connection refused"),
         (no_such_parameter, "parameters that PostgreSQL does not know"),
+        (no_time, "parameters that PostgreSQL does not know"),
     ],
 )
 def test_a_server_that_cannot_be_used_is_named_in_one_line(
@@ -215,6 +221,33 @@ def test_a_server_that_cannot_be_used_is_named_in_one_line(
     assert "; " in str(refused.value)  # and what to do about it
     assert "\n" not in str(refused.value)
     assert "geheim" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("change", "user"),
+    [("CREATE TABLE session (theirs INTEGER)", "owner"), ("REVOKE ALL ON SCHEMA public FROM PUBLIC", "newcomer")],
+)
+def test_a_database_in_which_no_tables_can_be_made_is_told_from_a_server_that_is_away(
+    postgres_ledgers: PostgresLedgers, change: str, user: str
+) -> None:
+    address = postgres_ledgers.nothing_yet()
+    with psycopg.connect(address.url) as connection:
+        connection.execute(f"CREATE ROLE newcomer LOGIN; {change}".encode())
+    try:
+        with pytest.raises(LedgerUnavailable, match=r"; its user must own its tables, in a database or schema for"):
+            Ledger.open(PostgresAddress(address.url.replace("//owner@", f"//{user}@")))
+    finally:
+        postgres_ledgers.give_back(address)
+        postgres_ledgers.server.execute("DROP ROLE newcomer")
+
+
+def test_a_file_that_holds_no_text_where_text_should_be_is_damaged(tmp_path: Path) -> None:
+    with empty_ledger(tmp_path) as ledger:
+        add_session(ledger, label="quite readable")
+    file = tmp_path / "ledger.sqlite"
+    file.write_bytes(file.read_bytes().replace(b"quite readable", b"\xff" * 14))
+    with contextlib.closing(Ledger.open(file)) as ledger, pytest.raises(LedgerUnavailable, match="damaged"):
+        ledger.session("ses_1")
 
 
 def test_a_database_that_cannot_hold_every_text_is_refused(postgres_ledgers: PostgresLedgers) -> None:

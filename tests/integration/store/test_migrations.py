@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from tests.integration.ledgers import Ledgers
+from tests.integration.ledgers import Ledgers, PostgresLedgers
 from tests.integration.store.request_rows import request_row
 
 from agentdyno.core.records import HarnessProfile, Session, TaskCard
@@ -17,6 +17,7 @@ from agentdyno.store import migrate
 from agentdyno.store.address import LedgerAddress
 from agentdyno.store.checking import check
 from agentdyno.store.engine import engines_at
+from agentdyno.store.glance import schema_revision
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.migrate import HEAD
 from agentdyno.store.queries import rollups_by_session
@@ -111,3 +112,28 @@ def test_a_ledger_of_the_first_schema_keeps_its_rows(ledgers: Ledgers) -> None:
         assert (latency.n, latency.total) == (2, 3.0)  # 2.5 + 0.5
         assert check(ledger).faults == ()
     ledgers.give_back(address)
+
+
+def test_another_applications_revisions_are_its_own(postgres_ledgers: PostgresLedgers) -> None:
+    address = postgres_ledgers.nothing_yet()
+    with contextlib.closing(Ledger.at(address)) as nothing_yet, nothing_yet.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num text)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('theirs')")
+
+    with contextlib.closing(Ledger.open(address)) as ledger, ledger.read() as connection:
+        theirs = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+        ours = connection.exec_driver_sql("SELECT version_num FROM agentdyno_schema").scalars().all()
+
+    assert (theirs, ours) == (["theirs"], [HEAD])
+    postgres_ledgers.give_back(address)
+
+
+def test_a_ledger_file_with_the_former_table_of_revisions(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    Ledger.open(path).close()
+    with contextlib.closing(Ledger.at(path)) as former, former.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE agentdyno_schema RENAME TO alembic_version")
+
+    with contextlib.closing(Ledger.open(path)) as ledger:
+        assert check(ledger).faults == ()
+    assert schema_revision(path) == HEAD

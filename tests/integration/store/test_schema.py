@@ -15,7 +15,7 @@ from tests.integration.ledgers import TASK_CARD, Ledgers, PostgresLedgers, opene
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import CONFIGURED, RECORDED
 from agentdyno.store import migrate
-from agentdyno.store.migrate import HEAD
+from agentdyno.store.migrate import HEAD, VERSION_TABLE
 from agentdyno.store.queries import sessions
 from agentdyno.store.tables import build_metadata
 
@@ -24,14 +24,21 @@ MIGRATIONS = Path(migrate.__file__).parent / "migrations"
 
 def test_the_migrated_schema_is_the_defined_one(ledgers: Ledgers) -> None:
     with opened(ledgers) as ledger, ledger.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), build_metadata()) == []
+        assert (
+            compare_metadata(
+                MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}), build_metadata()
+            )
+            == []
+        )
 
 
 def test_the_comparison_would_see_a_column_that_is_missing(ledgers: Ledgers) -> None:
     metadata = build_metadata()
     metadata.tables["request"].append_column(sa.Column("colour", sa.Text()))
     with opened(ledgers) as ledger, ledger.read() as connection:
-        [difference] = compare_metadata(MigrationContext.configure(connection), metadata)
+        [difference] = compare_metadata(
+            MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}), metadata
+        )
     assert difference[:3] == ("add_column", None, "request")
 
 

@@ -99,6 +99,12 @@ def test_only_the_variants_model_may_be_asked_for() -> None:
     assert (none.code, none.http_status) == ("model_missing", 400)
 
 
+def test_a_key_in_the_place_of_a_model_is_not_told_again() -> None:
+    refusal = refuse_model(scope_of(KEY), "sk-dyno-planted-key")
+    assert refusal is not None
+    assert "planted" not in refusal.message
+
+
 class TestASmallModel:
     def test_may_be_asked_for_beside_the_variants_own(self) -> None:
         scope = scope_of(KEY, small_model="cached")

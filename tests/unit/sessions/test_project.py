@@ -10,7 +10,7 @@ from agentdyno.core.config import load
 from agentdyno.core.errors import ConfigFaults, UserError
 from agentdyno.core.templates import COMMAND_NAMES, STAND_NAMES, render_command, render_values
 from agentdyno.providers.script_files import BUILT_IN, load_scripts
-from agentdyno.sessions.project import find_project, home_of, load_project, scaffold
+from agentdyno.sessions.project import find_project, home_of, load_project, profile_text, scaffold
 
 
 def test_what_init_writes_is_valid(tmp_path: Path) -> None:
@@ -133,3 +133,15 @@ def test_a_home_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None
         UserError, match="cannot be used as the stand's home: Not a directory; name another by DYNO_HOME"
     ):
         home_of(tmp_path, {"DYNO_HOME": str(tmp_path / "file" / "home")})
+
+
+def test_a_profile_is_found_by_its_name_whatever_its_file_is_called(tmp_path: Path) -> None:
+    profiles = tmp_path / "configs" / "harness_profiles"
+    profiles.mkdir(parents=True)
+    (tmp_path / "dyno.yaml").touch()
+    built_in = profile_text(tmp_path, "claude-code")
+    (profiles / "claude-code.yaml").write_text("name: another\n")
+    (profiles / "aider.yaml").write_text("name: pi\n")
+    assert profile_text(tmp_path, "claude-code") == built_in
+    assert profile_text(tmp_path, "another") == "name: another\n"
+    assert profile_text(tmp_path, "pi") == "name: pi\n"

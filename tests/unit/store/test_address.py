@@ -62,6 +62,7 @@ def test_a_postgres_url_is_shown_without_its_password(text: str, shown: str) -> 
         ("mysql://ann:geheim@db.example/dyno", "names 'mysql', in which no ledger can be"),
         ("postgresql+asyncpg://ann:geheim@db.example/dyno", "names the driver 'asyncpg', which is not ours"),
         ("sqlite+aiosqlite:///x", "names the driver 'aiosqlite', which is not ours"),
+        ("postgresql+ann:geheim@db.example://dyno", "is no URL of a ledger"),
         # Of each of these libpq would take a part of the password for something else, and quote it.
         ("postgresql://ann:gehe@geheim@db.example/dyno", "cannot be read as a URL"),
         ("postgresql://ann:geheim/word@db.example/dyno", "cannot be read as a URL"),

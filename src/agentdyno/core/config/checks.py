@@ -95,8 +95,15 @@ def harness_profile_faults(entity: Entity, _: Registry) -> Iterator[Fault]:
         yield from _template_faults(entity, ("command", position), COMMAND_NAMES, settings)
     for position in sound.keys("side_calls"):
         conditions = ("offers_tools", "small_model", "at_most_output_tokens")
-        if all(sound.get("side_calls", position, name) is None for name in conditions):
+        given = any(
+            sound.get(*path) is not None or sound.is_faulty(*path)
+            for path in [("side_calls", position, name) for name in conditions]
+        )
+        if not given:
             yield entity.fault(("side_calls", position), f"fits every request; expected one of {', '.join(conditions)}")
+        limit = sound.get("side_calls", position, "at_most_output_tokens")
+        if limit is not None and limit < 1:
+            yield entity.fault(("side_calls", position, "at_most_output_tokens"), f"is {limit}; expected at least 1")
 
 
 def variant_faults(entity: Entity, registry: Registry) -> Iterator[Fault]:

@@ -223,10 +223,18 @@ def test_a_fault_of_a_built_in_entity_is_shown_too() -> None:
 
 def test_a_side_call_rule_must_say_something() -> None:
     rules = "\nside_calls:\n  - {purpose: title}\n  - {purpose: probe, at_most_output_tokens: 1}\n"
+    rules += "  - {purpose: probe, at_most_output_tokens: 0}\n"
+    with pytest.raises(ConfigFaults) as caught:
+        load(changed(PROFILE, 'retries: "1"\n', f'retries: "1"{rules}'))
+    assert [fault.field for fault in caught.value.faults] == ["side_calls[0]", "side_calls[2].at_most_output_tokens"]
+
+
+def test_a_side_call_with_a_faulty_condition_has_that_fault_alone() -> None:
+    rules = "\nside_calls:\n  - {purpose: title, offers_tools: 1}\n"
     with pytest.raises(ConfigFaults) as caught:
         load(changed(PROFILE, 'retries: "1"\n', f'retries: "1"{rules}'))
     [fault] = caught.value.faults
-    assert fault.field == "side_calls[0]"
+    assert fault.field == "side_calls[0].offers_tools"
 
 
 def test_a_small_model_must_be_the_providers() -> None:
