@@ -80,7 +80,7 @@ def check(
     import signal
 
     from agentdyno.core.jsonable import to_jsonable
-    from agentdyno.reporting.harnesses import render_reports
+    from agentdyno.reporting.harnesses import last_words, render_reports
     from agentdyno.runner.harness_check import Options, check_harnesses
 
     profiles = _chosen(_config(), names or (), every=every)
@@ -99,6 +99,8 @@ def check(
         print_json([to_jsonable(report) for report in reports])
     else:
         print_page(render_reports(reports))
+        if words := last_words(reports):
+            typer.echo(words)
     if page is not None:
         _write_page(page, reports)
     if any(report.state == "differs" for report in reports):

@@ -16,8 +16,8 @@ from agentdyno.core.fields import Field
 
 Surface = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
 """A wire protocol that a harness speaks to the gateway."""
-Purpose = Literal["work", "title", "summary", "probe", "small_model", "token_count", "model_list"]
-"""What a request is for. All but `work` are side calls; the last two are no inference."""
+Purpose = Literal["work", "title", "summary", "probe", "small_model", "token_count", "model_list", "other"]
+"""What a request is for. All but `work` are side calls; the last three are no inference."""
 ManagedBy = Literal["local", "scripted"]
 """A provider that the stand starts itself."""
 Outcome = Literal["completed", "aborted", "invalid"]

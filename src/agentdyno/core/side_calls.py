@@ -8,7 +8,7 @@ from typing import Final
 from agentdyno.core.dialects.wire import RequestFacts
 from agentdyno.core.records import Purpose, SideCall
 
-NO_INFERENCE: Final[frozenset[Purpose]] = frozenset({"token_count", "model_list"})
+NO_INFERENCE: Final[frozenset[Purpose]] = frozenset({"token_count", "model_list", "other"})
 """What no model answers: it has a row, and is in no count of requests, no metric and no rollup."""
 
 

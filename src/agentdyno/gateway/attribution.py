@@ -19,6 +19,7 @@ _KEY_PATH = re.compile(
     rf"{re.escape(KEY_PATH_PREFIX)}(?:(?P<key>[^/]+)(?P<path>/.*)|(?P<bare>{re.escape(SESSION_KEY_PREFIX)}[^/]*))",
     re.DOTALL,
 )
+_SLASHES = re.compile("/{2,}")
 
 
 class Claim(NamedTuple):
@@ -37,8 +38,9 @@ def claim_of(scope: Scope) -> Claim:
     session's, or else the first there is. Of the query nothing goes on: LiteLLM writes its providers' anew, and what a
     client puts there would steer LiteLLM alone.
     """
-    match = _KEY_PATH.fullmatch(scope["path"])
+    match = _KEY_PATH.fullmatch("/" + scope["path"].lstrip("/"))
     path = scope["path"] if match is None else (match["path"] or "/")
+    path = _SLASHES.sub("/", path)  # a base URL that ends in a slash makes two of one
     headers = scope["headers"]
     stripped = {
         **scope,

@@ -328,9 +328,9 @@ def _dialect_of(entered: Entered) -> Dialect:
 
 
 def _purpose_of_path(call: Call | None, listing: Listing | None) -> Purpose:
-    if listing is not None:
-        return "model_list"
-    return "token_count" if call is not None and call.counts_tokens else "work"
+    if call is None:
+        return "other" if listing is None else "model_list"
+    return "token_count" if call.counts_tokens else "work"
 
 
 async def _read_body(receive: Receive) -> bytes | None:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from agentdyno.core.records import HarnessProfile, Purpose, Surface
 from agentdyno.reporting.tables import Column, PlainTable, plain_table
-from agentdyno.reporting.wording import UNKNOWN, number
+from agentdyno.reporting.wording import UNKNOWN, harmless, number
 
 State = Literal["verified", "differs", "not installed", "deferred"]
 BEGIN, END = "<!-- status: begin -->", "<!-- status: end -->"
@@ -48,6 +48,8 @@ class HarnessReport:
     harness_ids: tuple[str, ...] = ()
     """Headers in which it sent ids of its own."""
     refused: Refused | None = None
+    last_words: str | None = None
+    """The end of what it printed, where it is not verified: shown, and kept nowhere."""
 
 
 class Listed(NamedTuple):
@@ -106,6 +108,16 @@ def _installed(item: Listed) -> str:
 def render_reports(reports: Iterable[HarnessReport]) -> PlainTable:
     """A row for every harness that was checked."""
     return plain_table(_COLUMNS, map(_cells, reports))
+
+
+def last_words(reports: Iterable[HarnessReport]) -> str:
+    """What those that are not verified printed at their end; empty where there is nothing to show."""
+    blocks = []
+    for report in reports:
+        if report.last_words is not None:
+            lines = (f"  {harmless(line)}".rstrip() for line in report.last_words.splitlines())
+            blocks.append("\n".join((f"\nlast words of {report.harness_profile}:", *lines)))
+    return "\n".join(blocks)
 
 
 def markdown_table(reports: Sequence[HarnessReport]) -> str:

@@ -59,9 +59,9 @@ def _remark(session: Session, totals: SessionTotals | None) -> str | None:
         said = "exit code 0, though " if session.command_exit_code == 0 else ""
         return f"{said}none of its work succeeded, only side calls"
     if session.command_exit_code != 0:
-        return "no request came through the gateway" if _made_none(totals) else "no request succeeded"
+        return "no request to a model came through the gateway" if _made_none(totals) else "no request succeeded"
     if totals is None or totals.requests == 0:
-        return "exit code 0, though it made no request through the gateway"
+        return "exit code 0, though it made no request to a model through the gateway"
     if totals.requests == 1:
         return "exit code 0, though its only request failed"
     return f"exit code 0, though none of its {number(totals.requests)} requests succeeded"

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from agentdyno.core.config import Config
 from agentdyno.core.errors import UserError
 from agentdyno.core.records import HarnessProfile, Request, Variant
+from agentdyno.core.secrets import redact
 from agentdyno.core.side_calls import is_inference
 from agentdyno.reporting.harnesses import HarnessReport, Listed, Refused
 from agentdyno.sessions.environment import program_of
@@ -49,6 +50,7 @@ _OFFLINE = {
     **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _NOWHERE),
     **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
 }
+_OUTPUT, _LAST_WORDS_BYTES = "output.txt", 600
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
@@ -193,7 +195,14 @@ def _check(place: _Place, profile: HarnessProfile) -> HarnessReport:
         models=tuple(sorted({row.model_requested for row in rows if row.model_requested is not None})),
         harness_ids=tuple(sorted({name for row in rows for name in json.loads(row.harness_ids)})),
         refused=_check_refused(place, profile) if place.options.with_refusal else None,
+        last_words=_last_words(place, profile) if findings else None,
     )
+
+
+def _last_words(place: _Place, profile: HarnessProfile) -> str | None:
+    """The end of what a harness printed, for whoever looks for the reason."""
+    printed = (place.folder / _variant(profile, refused=False) / _OUTPUT).read_bytes()[-_LAST_WORDS_BYTES:]
+    return redact(printed.decode(errors="replace").strip()) or None
 
 
 def _check_refused(place: _Place, profile: HarnessProfile) -> Refused:
@@ -209,7 +218,7 @@ def _run(place: _Place, profile: HarnessProfile, *, refused: bool) -> Ended:
     user_home.mkdir(parents=True)
     new_repository(work)
     environ = {**place.context.environ, **_OFFLINE, "HOME": str(user_home)}
-    with (place.folder / variant / "output.txt").open("wb") as output:
+    with (place.folder / variant / _OUTPUT).open("wb") as output:
         return start_session(
             place.context._replace(environ=environ),
             Wanted(variant, _TASK_CARD, label="harness check", repo=work),
@@ -223,7 +232,7 @@ def _findings(ended: Ended, rows: Sequence[Request], served: Sequence[Mapping[st
     inference = [row for row in rows if is_inference(row.purpose)]
     session = ended.session
     if not any(row.status == "ok" and row.purpose == "work" for row in inference):
-        yield "none of its requests succeeded" if inference else "no request came through the gateway"
+        yield "none of its requests succeeded" if inference else "no request to a model came through the gateway"
     if ended.timed_out:
         yield "it did not end in time"
     elif ended.exit_code:

@@ -122,7 +122,7 @@ def test_a_harness_kept_in_a_shell_still_asks_the_gateway_when_its_session_is_ov
 
 def test_the_check_of_a_harness_says_what_it_sent(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    project.write("configs/harness_profiles/idle.yaml", "surface: openai_chat\nenv: {}\ncommand: ['true']\n")
+    project.write("configs/harness_profiles/idle.yaml", "surface: openai_chat\nenv: {}\ncommand: [echo, I am idle]\n")
     page = tmp_path / "page.md"
     page.write_text("Before.\n\n<!-- status: begin -->\nold\n<!-- status: end -->\n\nAfter.\n")
 
@@ -133,7 +133,8 @@ def test_the_check_of_a_harness_says_what_it_sent(tmp_path: Path) -> None:
     assert (pi["state"], pi["findings"], pi["requests"], pi["served"]) == ("verified", [], 2, 2)
     assert pi["refused"]["exit_code"] == 0, "it says success, though every call was refused"
     assert idle["state"] == "differs"
-    assert idle["findings"] == ["no request came through the gateway", "its tool did not write the file"]
+    assert idle["findings"] == ["no request to a model came through the gateway", "its tool did not write the file"]
+    assert (pi["last_words"], idle["last_words"]) == (None, "I am idle")
     assert (llm["state"], llm["requests"]) == ("deferred", None)
     text = page.read_text()
     assert text.startswith("Before.\n\n<!-- status: begin -->\n| harness |")

@@ -81,7 +81,7 @@ def test_the_exit_code_is_passed_on_and_is_no_evidence(
     assert (session["checks_passed"], session["checks_total"]) == (0, 1)
     assert done.stderr.splitlines()[-2].endswith(
         f", the command ended with {'exit code 3' if recorded == 3 else 'signal 15'}, 0 of 1 check held; "
-        "no request came through the gateway: was the harness pointed at it?"
+        "no request to a model came through the gateway: was the harness pointed at it?"
     )
 
 
@@ -128,7 +128,7 @@ def test_a_command_that_ends_well_though_it_called_nobody(project: Project, work
     document = json.loads(done.stdout)
     assert (document["session"]["command_exit_code"], document["totals"]) == (0, None)
     shown = project.dyno("session", "show", document["session"]["session_id"])
-    assert "ended with exit code 0, though it made no request through the gateway" in shown
+    assert "ended with exit code 0, though it made no request to a model through the gateway" in shown
 
 
 def test_the_command_has_the_terminal(project: Project, work: Path) -> None:

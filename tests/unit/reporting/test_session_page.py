@@ -146,7 +146,7 @@ def test_an_exit_code_of_0_is_no_success_where_every_request_failed(requests: in
 
 @pytest.mark.parametrize("totals", [None, FRUITLESS._replace(requests=0)])
 def test_an_exit_code_of_0_is_no_success_where_there_was_no_request(totals: SessionTotals | None) -> None:
-    remark = "exit code 0, though it made no request through the gateway"
+    remark = "exit code 0, though it made no request to a model through the gateway"
 
     assert session_line(OVER, totals).endswith(f"; {remark}: was the harness pointed at it?")
     assert f"command     ended with {remark}" in lines(render_session(OVER, totals))
@@ -172,7 +172,7 @@ def test_without_any_request_the_person_is_asked_about_the_harness() -> None:
 
     assert session_line(by_hand, None) == (
         "session ses_1 completed, 1 of 2 checks held; "
-        "no request came through the gateway: was the harness pointed at it?"
+        "no request to a model came through the gateway: was the harness pointed at it?"
     )
 
 

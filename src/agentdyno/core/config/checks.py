@@ -27,6 +27,7 @@ _SECRET_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SETTING_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ADDRESS = re.compile(r"https?://[^\s/@]+(/\S*)?")
+_MODEL = re.compile(r"[^\s?#]+")
 _ROUTE_PATH = re.compile(r"(/[^\s/?#]+)*")
 _SURFACES = frozenset(get_args(Surface))
 _NOTHING = Sound({}, frozenset())
@@ -64,6 +65,12 @@ def provider_faults(entity: Entity, _: Registry) -> Iterator[Fault]:
         yield entity.fault(("base_url",), f"is not used: the stand itself starts the provider ({managed})")
     if address is not None and not _ADDRESS.fullmatch(address):
         yield entity.fault(("base_url",), "is not an address; expected http://… or https://…, without credentials")
+    for position in sound.keys("models"):
+        model = sound.get("models", position)
+        if model is not None and (not _MODEL.fullmatch(model) or ".." in model.split("/")):
+            yield entity.fault(
+                ("models", position), f'"{model}" can be no part of a path; expected no blanks, ?, # or ..'
+            )
     for surface in sound.keys("routes"):
         path = sound.get("routes", surface, "path")
         if path is not None and not _ROUTE_PATH.fullmatch(path):

@@ -222,6 +222,14 @@ MEANING = [
         "OPENAI_API_KEY; the value is not shown, for it may be a secret",
     ),
     (
+        changed(PROVIDER, "large]", "large, 'of course']"),
+        'configs/providers/mine.yaml:3: models[2] "of course" can be no part of a path; expected no blanks, ?, # or ..',
+    ),
+    (
+        changed(PROVIDER, "large]", "large, a/../b]"),
+        'configs/providers/mine.yaml:3: models[2] "a/../b" can be no part of a path; expected no blanks, ?, # or ..',
+    ),
+    (
         changed(PROVIDER, "models:", "base_url: localhost:8000\nmodels:"),
         "configs/providers/mine.yaml:3: base_url is not an address; expected http://… or https://…, "
         "without credentials",
