@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from agentdyno.core.evidence import Evidence, read_record, request_key
+from agentdyno.core.evidence import Evidence, read_record
 from agentdyno.core.exchange import Answered, Entered, Identity, Routed, SpoolRecord
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.core.normalize import RequestRow, normalize
@@ -137,7 +137,7 @@ def rows_of(spooled: Iterable[SpoolRecord], gateway_id: str) -> list[RequestRow]
     """The rows that these records make."""
     heard: dict[str, Evidence] = {}
     for record in spooled:
-        line = msgspec.json.encode(record)
+        line = msgspec.json.encode(record) + b"\n"
         read = read_record(line)
-        heard.setdefault(request_key(read), Evidence()).hear(read, line)
+        heard.setdefault(read.request_key, Evidence()).hear(read, line)
     return [normalize(evidence, gateway_id) for evidence in heard.values()]

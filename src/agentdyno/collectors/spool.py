@@ -22,11 +22,9 @@ import sqlalchemy as sa
 from agentdyno.core.evidence import (
     UNREADABLE_LINE,
     Evidence,
-    Heard,
-    ReadRecord,
     entered_key,
+    read_identity,
     read_record,
-    request_key,
 )
 from agentdyno.core.ids import digest_bytes
 from agentdyno.core.normalize import RequestRow, normalize
@@ -74,20 +72,20 @@ class _Pending(Evidence, kw_only=True, gc=False):
 
     def overdue(self, now_us: int) -> bool:
         """LiteLLM's record does not come any more."""
-        return self.answered is not None and now_us > _heard_at_us(self.answered) + _ROUTED_GRACE_US
+        return self.answered is not None and now_us > self.answered.at_us + _ROUTED_GRACE_US
 
     @property
     def session_id(self) -> str | None:
         """Whose it is; None too where that cannot be read."""
         with contextlib.suppress(*UNREADABLE_LINE):
-            entered = self.entered
-            return entered.identity.session_id if entered and entered.identity else None
+            identity = None if self.entered is None else read_identity(self.entered.identity)
+            return None if identity is None else identity.session_id
         return None
 
 
 def _line_before(segment: int, offset_bytes: int) -> Line:
     """What stands for the line that ends at a place."""
-    return Line(segment, offset_bytes, b"", torn=True)
+    return Line(segment, offset_bytes, b"")
 
 
 _BEGINNING = _line_before(1, 0)
@@ -125,12 +123,10 @@ class _Run:
         """The run's name."""
         return self.folder.name
 
-    def open(self, key: str, line: Line) -> _Pending:
-        """The request that a line belongs to."""
-        pending = self.pending.get(key)
-        if pending is None:
-            pending = self.settled.pop(key) if key in self.settled else _Pending(begins=line)
-            self.pending[key] = pending
+    def reopen(self, key: str, line: Line) -> _Pending:
+        """A request of which a line is heard, though it was not waited for."""
+        pending = self.settled.pop(key) if key in self.settled else _Pending(begins=line)
+        self.pending[key] = pending
         return pending
 
     def settle(self, key: str) -> None:
@@ -207,7 +203,7 @@ class SpoolCollector:
         for line in read_lines(run.folder, *place, ended=ended, limit_bytes=self._batch_bytes):
             run.last = line
             batch.records += 1
-            self._take(run, line, batch)
+            _take(run, line, batch)
         run.exhausted = not batch.records
         run.closed = run.exhausted and ended
         self._end_waiting(run, batch)
@@ -239,47 +235,6 @@ class SpoolCollector:
         first, second = self._sift(rows[:middle], rebuild=rebuild), self._sift(rows[middle:], rebuild=rebuild)
         return _Sifted(first.written + second.written, first.refused | second.refused)
 
-    def _take(self, run: _Run, line: Line, batch: _Batch) -> None:
-        """Add a line to its request's evidence. What makes that whole makes the row at once, and is let go.
-
-        Kept until the end of its batch, evidence leaves the processor's caches and keeps the garbage collector busy:
-        with that, collecting took twice as long.
-        """
-        key = entered_key(line.data)
-        if key is not None and not line.torn and key not in run.pending and key not in run.settled:
-            run.pending[key] = _Pending(begins=line, entered_line=line.data)
-            return
-        record = self._read(run, line, batch)
-        if record is None:
-            return
-        key = request_key(record)
-        pending = run.open(key, line)
-        pending.hear(record, line.data)
-        run.heard_at_us = max(run.heard_at_us, _heard_at_us(record))
-        if pending.headless:
-            pending = run.pending[key] = _recall(run, key, line)
-            if pending.headless and pending.answered is None:
-                del run.pending[key]
-                batch.unreadable.append(_unreadable(run, line, "reports a request that never came in"))
-                return
-        if pending.settled:
-            _make_row(run, key, pending, batch)
-            batch.touched.discard(key)
-            run.settle(key)
-        else:
-            batch.touched.add(key)
-
-    def _read(self, run: _Run, line: Line, batch: _Batch) -> ReadRecord | None:
-        """The record of a line; None when there is none in it, which is noted."""
-        if line.torn:
-            batch.unreadable.append(_unreadable(run, line, "torn: the line has no end"))
-            return None
-        try:
-            return read_record(line.data)
-        except UNREADABLE_LINE as error:
-            batch.unreadable.append(_unreadable(run, line, _QUOTED.sub("…", str(error))))
-            return None
-
     def _end_waiting(self, run: _Run, batch: _Batch) -> None:
         """Make the rows of what still waits, as far as it is heard of, and wait no longer for what will not come."""
         for key in run.pending if run.closed else batch.touched:
@@ -294,13 +249,51 @@ class SpoolCollector:
             run.settled.clear()
 
 
+def _take(run: _Run, line: Line, batch: _Batch) -> None:
+    """Add a line to its request's evidence. What makes that whole makes the row at once, and is let go.
+
+    Kept until the end of its batch, evidence leaves the processor's caches and keeps the garbage collector busy:
+    with that, collecting took twice as long.
+    """
+    if line.torn:
+        batch.unreadable.append(_unreadable(run, line, "torn: the line has no end"))
+        return
+    data = line.data
+    key = entered_key(data)
+    if key is not None and key not in run.pending and key not in run.settled:
+        run.pending[key] = _Pending(begins=line, entered_line=data)
+        return
+    try:
+        record = read_record(data)
+    except UNREADABLE_LINE as error:
+        batch.unreadable.append(_unreadable(run, line, _QUOTED.sub("…", str(error))))
+        return
+    key, at_us = record.request_key, record.at_us
+    pending = run.pending.get(key) or run.reopen(key, line)
+    pending.hear(record, data)
+    if at_us > run.heard_at_us:
+        run.heard_at_us = at_us
+    if pending.headless:
+        pending = run.pending[key] = _recall(run, key, line)
+        if pending.headless and pending.answered is None:
+            del run.pending[key]
+            batch.unreadable.append(_unreadable(run, line, "reports a request that never came in"))
+            return
+    if pending.settled:
+        _make_row(run, key, pending, batch)
+        batch.touched.discard(key)
+        run.settle(key)
+    else:
+        batch.touched.add(key)
+
+
 def _recall(run: _Run, key: str, until: Line) -> _Pending:
     """What the spool holds of a request, from a line back to the one with which it came in."""
     pending = _Pending(begins=until)
     for line in lines_mentioning(key.encode(), run.folder, until):
         with contextlib.suppress(*UNREADABLE_LINE):
             record = read_record(line.data)
-            if request_key(record) == key:
+            if record.request_key == key:
                 pending.hear(record, line.data)
         if pending.entered_line is not None:
             break
@@ -315,14 +308,9 @@ def _make_row(run: _Run, key: str, pending: _Pending, batch: _Batch) -> None:
         batch.unreadable.append(_rowless(run, pending, type(error).__name__))
 
 
-def _heard_at_us(record: ReadRecord) -> int:
-    return record.entered.at_us + record.ended_offset_us if isinstance(record, Heard) else record.at_us
-
-
 def _unreadable(run: _Run, line: Line, reason: str) -> UnreadableRecord:
-    return UnreadableRecord(
-        run.gateway_id, line.segment, line.offset_bytes, len(line.data), digest_bytes(line.data), reason
-    )
+    data = line.data.removesuffix(b"\n")
+    return UnreadableRecord(run.gateway_id, line.segment, line.offset_bytes, len(data), digest_bytes(data), reason)
 
 
 def _rowless(run: _Run, pending: _Pending, reason: str) -> UnreadableRecord:

@@ -11,22 +11,45 @@ import re
 import msgspec
 
 from agentdyno.core.dialects.wire import CONTENT_KINDS
-from agentdyno.core.exchange import Answered, Entered, Routed
+from agentdyno.core.exchange import Answered, Entered, Identity, Routed
 from agentdyno.core.ids import digest_bytes
 
 UNREADABLE_LINE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What reading a line may raise."""
 _ENTERED_HEAD = b'{"kind":"entered","request_key":"'
 """How the line of a request that came in begins, as a gateway's encoder writes it."""
+_EMPTY, _NOTHING = msgspec.Raw(b"[]"), msgspec.Raw(b"null")
 _NUL, _REPLACEMENT = rb"\u0000", rb"\ufffd"
 # Within JSON no text can look like this: it is the beginning of an array.
 _FIRST_CONTENT = re.compile(rb'\["(?:%b)",(\d+),' % "|".join(sorted(CONTENT_KINDS)).encode())
 
 
-class Heard(Answered, frozen=True, gc=False, tag="answered"):
-    """An answer as it is read. The skeleton of its stream stays JSON: of some hundred events a row needs one."""
+class Came(Entered, frozen=True, gc=False, tag="entered"):
+    """A request as it is read. To whom it belongs stays JSON: many requests have the same."""
 
-    events: msgspec.Raw = msgspec.Raw(b"[]")  # type: ignore[assignment]  # written as a list, read as its JSON
+    identity: msgspec.Raw = _NOTHING  # type: ignore[assignment]  # written as a record, read as its JSON
+
+
+class Heard(Answered, frozen=True, gc=False, tag="answered"):
+    """An answer as it is read.
+
+    The skeleton of its stream stays JSON, of which a row needs one event, and so do the usage objects, which their
+    dialect reads.
+    """
+
+    entered: Came
+    events: msgspec.Raw = _EMPTY  # type: ignore[assignment]  # written as a list, read as its JSON
+    usages: msgspec.Raw = _EMPTY  # type: ignore[assignment]  # likewise
+
+    @property
+    def request_key(self) -> str:
+        """The request that it answers."""
+        return self.entered.request_key
+
+    @property
+    def at_us(self) -> int:
+        """When it ended."""
+        return self.entered.at_us + self.ended_offset_us
 
     @property
     def in_events(self) -> bool:
@@ -40,8 +63,20 @@ class Heard(Answered, frozen=True, gc=False, tag="answered"):
         return None if found is None else int(found[1])
 
 
-ReadRecord = Entered | Heard | Routed
+class Reported(Routed, frozen=True, gc=False, tag="routed"):
+    """LiteLLM's report as it is read. Its usage object stays JSON: it is asked only where the wire told none."""
+
+    usage: msgspec.Raw = _NOTHING  # type: ignore[assignment]  # written as an object, read as its JSON
+
+    @property
+    def usages(self) -> bytes:
+        """A JSON array of its usage object, empty where it has none."""
+        return b"[]" if self.usage == _NOTHING else b"[%b]" % self.usage
+
+
+ReadRecord = Came | Heard | Reported
 _decoder = msgspec.json.Decoder(ReadRecord)
+_identity: msgspec.json.Decoder[Identity | None] = msgspec.json.Decoder(Identity | None)
 
 
 def read_record(line: bytes) -> ReadRecord:
@@ -50,6 +85,11 @@ def read_record(line: bytes) -> ReadRecord:
     # Most lines have no backslash at all, which is found out ten times as fast.
     record: ReadRecord = _decoder.decode(line.replace(_NUL, _REPLACEMENT) if b"\\" in line else line)
     return record
+
+
+def read_identity(encoded: bytes | msgspec.Raw) -> Identity | None:
+    """To whom a request belongs; None for nobody. Raises one of UNREADABLE_LINE."""
+    return _identity.decode(encoded)
 
 
 def entered_key(line: bytes) -> str | None:
@@ -62,18 +102,13 @@ def entered_key(line: bytes) -> str | None:
     return key.decode() if end > 0 and b"\\" not in key and key.isascii() else None
 
 
-def request_key(record: ReadRecord) -> str:
-    """The request that a record is about."""
-    return record.entered.request_key if isinstance(record, Heard) else record.request_key
-
-
 class Evidence(msgspec.Struct, gc=False):
     """The records of one request so far. It makes no difference in which order they came."""
 
     entered_line: bytes | None = None
     answered: Heard | None = None
     answered_line: bytes | None = None
-    routed: tuple[Routed, ...] = ()
+    routed: tuple[Reported, ...] = ()
     """More than one where LiteLLM retried or fell back."""
     routed_lines: tuple[bytes, ...] = ()
 
@@ -81,19 +116,19 @@ class Evidence(msgspec.Struct, gc=False):
         """Take a record, and the line that it was read from."""
         if isinstance(record, Heard):
             self.answered, self.answered_line = record, line
-        elif isinstance(record, Routed):
+        elif isinstance(record, Reported):
             self.routed += (record,)
             self.routed_lines += (line,)
         else:
             self.entered_line = line
 
     @property
-    def entered(self) -> Entered | None:
+    def entered(self) -> Came | None:
         """The request itself, by whichever line tells of it. Raises one of UNREADABLE_LINE."""
         if self.answered is not None:
             return self.answered.entered
         record = None if self.entered_line is None else read_record(self.entered_line)
-        return record if isinstance(record, Entered) else None
+        return record if isinstance(record, Came) else None
 
     @property
     def records(self) -> int:
@@ -104,8 +139,7 @@ class Evidence(msgspec.Struct, gc=False):
     def digest(self) -> str:
         """Digest of the lines: the answer's, or else the request's, and LiteLLM's reports in an order of their own."""
         told = self.answered_line or self.entered_line or b""
-        reports = self.routed_lines if len(self.routed_lines) < 2 else sorted(self.routed_lines)
-        return digest_bytes(b"\n".join((told, *reports)))
+        return digest_bytes(told, *sorted(self.routed_lines))
 
     @property
     def headless(self) -> bool:

@@ -29,9 +29,12 @@ def digest(value: Any) -> str:
     return "sha256:" + hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def digest_bytes(data: bytes) -> str:
-    """A tagged SHA-256 of raw bytes."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+def digest_bytes(data: bytes, *more: bytes) -> str:
+    """A tagged SHA-256 of raw bytes, as if all of them were in one piece."""
+    sha256 = hashlib.sha256(data)
+    for piece in more:
+        sha256.update(piece)
+    return "sha256:" + sha256.hexdigest()
 
 
 def time_ordered_id(prefix: str, now_us: int, random: bytes) -> str:

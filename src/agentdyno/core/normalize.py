@@ -23,11 +23,10 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from agentdyno.core.dialects.openai_chat import litellm_tokens
+from agentdyno.core.dialects.openai_chat import litellm_tokens, read_litellm_usages
 from agentdyno.core.dialects.table import DIALECTS
 from agentdyno.core.dialects.wire import Tokens
-from agentdyno.core.evidence import Evidence, Heard
-from agentdyno.core.exchange import Entered, Identity, Routed
+from agentdyno.core.evidence import Came, Evidence, Heard, Reported, read_identity
 from agentdyno.core.ids import canonical_json, session_tags
 from agentdyno.core.records import Surface, UsageSource
 from agentdyno.core.side_calls import is_inference
@@ -84,7 +83,7 @@ def normalize(evidence: Evidence, gateway_id: str) -> RequestRow:
     if entered is None:
         raise ValueError("there is no request without a record that it entered or was answered")
     routed = reports[-1] if reports else None
-    whose = _whose(entered.identity)
+    whose = _whose(bytes(entered.identity))
     tokens, usage_source = _measured(entered, answered, routed)
     status, error_code, error_class = verdict(entered, answered, routed, counted=usage_source is not None)
     duration_us = None if answered is None else answered.ended_offset_us
@@ -141,7 +140,7 @@ def normalize(evidence: Evidence, gateway_id: str) -> RequestRow:
     )
 
 
-def _in_order(reports: tuple[Routed, ...]) -> tuple[Routed, ...]:
+def _in_order(reports: tuple[Reported, ...]) -> tuple[Reported, ...]:
     """LiteLLM's reports in an order of their own, whatever order they came in: the last one tells the request's end."""
     if len(reports) < 2:
         return reports
@@ -151,8 +150,9 @@ def _in_order(reports: tuple[Routed, ...]) -> tuple[Routed, ...]:
 
 
 @functools.lru_cache(maxsize=256)
-def _whose(identity: Identity | None) -> _Whose:
-    """What a row says of the credential, and the request tags that it implies, as a JSON array."""
+def _whose(encoded: bytes) -> _Whose:
+    """What a row says of a credential, from its JSON, and the request tags that it implies, as a JSON array."""
+    identity = read_identity(encoded)
     if identity is None:
         return _NOBODYS
     ids = {
@@ -167,26 +167,41 @@ def _whose(identity: Identity | None) -> _Whose:
     )
 
 
-def _measured(entered: Entered, answered: Heard | None, routed: Routed | None) -> Measured:
+def _measured(entered: Came, answered: Heard | None, routed: Reported | None) -> Measured:
     """The best figures that the witnesses have; the module's head says which are taken."""
     if not is_inference(entered.purpose):
         return _UNCOUNTED
+    measured = _UNCOUNTED if answered is None else _measured_on_the_wire(entered, answered)
+    if measured.source is not None or routed is None or routed.status == "failure":
+        return measured
+    return _measured_by_litellm(entered, routed, whole=answered is not None and answered.complete)
+
+
+def _measured_on_the_wire(entered: Came, answered: Heard) -> Measured:
+    """What the harness was told."""
     dialect = DIALECTS.get(cast(Surface, entered.surface))
-    if answered is not None and answered.usages and dialect is not None:
-        tokens = dialect.tokens(answered.usages, streamed=answered.in_events)
-        if answered.in_events and not answered.complete and answered.finish_reason is None:
-            tokens = Tokens(tokens.input, None, tokens.cache_read, tokens.cache_write, None)
-        if _was_counted(tokens):
-            details = _PROVIDERS_DETAILS.get(entered.surface) if answered.in_events else None
-            invented = details is not None and answered.usages[-1].get(details) is None
-            return Measured(tokens, "estimated" if invented else "proxy")
-    if routed is not None and routed.usage and routed.status != "failure":
-        tokens = litellm_tokens(routed.usage)
+    if dialect is None:
+        return _UNCOUNTED
+    streamed = answered.in_events
+    usages = dialect.read_usages(answered.usages)
+    tokens = dialect.tokens(usages, streamed=streamed)
+    if streamed and not answered.complete and answered.finish_reason is None:
+        tokens = Tokens(tokens.input, None, tokens.cache_read, tokens.cache_write, None)
+    if not _was_counted(tokens):
+        return _UNCOUNTED
+    details = _PROVIDERS_DETAILS.get(entered.surface) if streamed else None
+    invented = details is not None and getattr(usages[-1], details) is None
+    return Measured(tokens, "estimated" if invented else "proxy")
+
+
+def _measured_by_litellm(entered: Came, routed: Reported, *, whole: bool) -> Measured:
+    """What LiteLLM reported, of an answer that was whole or not."""
+    for usage in read_litellm_usages(routed.usages):
+        tokens = litellm_tokens(usage)
         if entered.surface == "anthropic_messages":
             tokens = _without_filled_zeros(tokens)
         if _was_counted(tokens) and tokens.input != 0:
-            whole = answered is not None and answered.complete
-            detailed = routed.usage.get("prompt_tokens_details") is not None
+            detailed = usage.prompt_tokens_details is not None
             told = not entered.streamed or (whole and detailed)
             if not detailed:
                 tokens = tokens._replace(reasoning=None)  # of a text that went by nobody can tell
@@ -224,14 +239,14 @@ def _tool_calls(answered: Heard) -> int | None:
     return answered.tool_calls
 
 
-def _provider_request_id(answered: Heard | None, routed: Routed | None) -> str | None:
+def _provider_request_id(answered: Heard | None, routed: Reported | None) -> str | None:
     """The provider's own id from the headers that the harness saw, or from those that LiteLLM saw."""
     if answered is not None and answered.provider_request_id is not None:
         return answered.provider_request_id
     return routed.provider_request_id if routed is not None else None
 
 
-def _response_id(answered: Heard | None, routed: Routed | None) -> str | None:
+def _response_id(answered: Heard | None, routed: Reported | None) -> str | None:
     """The id inside the answer, by LiteLLM's record where the answer was cut before it."""
     if answered is not None and answered.response_id is not None:
         return answered.response_id

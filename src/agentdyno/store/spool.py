@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -31,18 +32,18 @@ _REFUSED_BY_THE_DISK = frozenset(
 
 
 class Line(msgspec.Struct, frozen=True, order=True, gc=False):
-    """One line of a segment, with where it begins and where the next one would."""
+    """One line of a segment, with where it begins."""
 
     segment: int
     offset_bytes: int
     data: bytes
-    """Without its newline."""
+    """With its newline, if it is not torn."""
     torn: bool = False
 
     @property
     def end_bytes(self) -> int:
         """Offset behind the line."""
-        return self.offset_bytes + len(self.data) + (0 if self.torn else 1)
+        return self.offset_bytes + len(self.data)
 
 
 def _segment_path(run: Path, segment: int) -> Path:
@@ -168,9 +169,9 @@ def read_lines(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: boo
         if number < segment:
             continue
         start_bytes = offset_bytes if number == segment else 0
-        for line in _read_segment(run, number, start_bytes, complete=ended or number < numbers[-1]):
-            yield line
-            limit_bytes -= len(line.data) + 1
+        for lines in _read_segment(run, number, start_bytes, limit_bytes, complete=ended or number < numbers[-1]):
+            yield from lines
+            limit_bytes -= lines[-1].end_bytes - lines[0].offset_bytes
             if limit_bytes <= 0:
                 return
 
@@ -193,23 +194,31 @@ def lines_mentioning(needle: bytes, run: Path, until: Line) -> Iterator[Line]:
             end_bytes = data.rfind(b"\n", 0, found) + 1
             newline = data.find(b"\n", found)
             if newline >= 0:
-                yield Line(segment, end_bytes, data[end_bytes:newline])
+                yield Line(segment, end_bytes, data[end_bytes : newline + 1])
 
 
-def _read_segment(run: Path, segment: int, offset_bytes: int = 0, *, complete: bool) -> Iterator[Line]:
-    """The lines of a segment from an offset on; a tail without newline only when the segment is complete, as torn."""
+def _read_segment(
+    run: Path, segment: int, offset_bytes: int, limit_bytes: int, *, complete: bool
+) -> Iterator[list[Line]]:
+    """The lines of a segment from an offset on, by blocks of about `limit_bytes`, none of which is empty.
+
+    A tail without newline is given only when the segment is complete, as torn.
+    """
     with _segment_path(run, segment).open("rb") as file:
         # Each block is one read, and its unfinished end is read again with the next: a writer may take a half-written
         # line back and write another in its place, and a line must not be glued together from both.
-        size_bytes = _BLOCK_BYTES
+        size_bytes = min(_BLOCK_BYTES, limit_bytes)
         while block := os.pread(file.fileno(), size_bytes, offset_bytes):
-            *whole, tail = block.split(b"\n")
-            for data in whole:
-                yield Line(segment, offset_bytes, data)
-                offset_bytes += len(data) + 1
-            if not whole and len(block) == size_bytes:
+            whole_bytes = block.rfind(b"\n") + 1
+            lines: list[Line] = []
+            for data in io.BytesIO(block[:whole_bytes]):  # three times as fast as `split`
+                lines.append(Line(segment, offset_bytes, data))
+                offset_bytes += len(data)
+            if lines:
+                yield lines
+            elif len(block) == size_bytes:
                 size_bytes *= 2  # a line longer than the block
-            elif not whole:
+            else:
                 if complete:
-                    yield Line(segment, offset_bytes, tail, torn=True)
+                    yield [Line(segment, offset_bytes, block, torn=True)]
                 return

@@ -150,7 +150,7 @@ def test_any_bytes_come_back_line_by_line(
     (run / "000001.jsonl").write_bytes(b"".join(line + b"\n" for line in lines) + tail)
     found = read(run, ended=ended)
     torn = [tail] if tail and ended else []
-    assert [line.data for line in found] == lines + torn
+    assert [line.data for line in found] == [line + b"\n" for line in lines] + torn
     assert [line.torn for line in found] == [False] * len(lines) + [True] * len(torn)
 
 
@@ -158,7 +158,7 @@ def test_lines_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
     lines = [b"x" * size for size in (300_000, 5, 2**18, 2**18 - 1, 0, 1_000_000)]
     (tmp_path / "000001.jsonl").write_bytes(b"\n".join(lines))
     found = read(tmp_path, ended=True)
-    assert [line.data for line in found] == lines
+    assert [line.data for line in found] == [*(line + b"\n" for line in lines[:-1]), lines[-1]]
     assert [line.torn for line in found] == [False] * 5 + [True]
 
 

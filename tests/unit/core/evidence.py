@@ -52,7 +52,7 @@ def heard(*records: SpoolRecord | None) -> Evidence:
     evidence = Evidence()
     for record in records:
         if record is not None:
-            line = msgspec.json.encode(record)
+            line = msgspec.json.encode(record) + b"\n"
             evidence.hear(read_record(line), line)
     return evidence
 

@@ -6,12 +6,12 @@ Every text that a model, a person or an error would say contains `marmalade`, so
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentdyno.core.dialects.table import DIALECTS
-from agentdyno.core.dialects.wire import Answer, AnswerReader, Tokens
+from agentdyno.core.dialects.wire import Answer, AnswerReader, Dialect, Tokens
 from agentdyno.core.records import Status, Surface
 
 WORD = "marmalade"
@@ -42,6 +42,11 @@ class Recorded:
 
 def to_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
+
+
+def tokens_of(dialect: Dialect, usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
+    """Tokens of usage objects as a line of the spool has them."""
+    return dialect.tokens(dialect.read_usages(to_json(usages)), streamed=streamed)
 
 
 def reader_of(recorded: Recorded) -> AnswerReader:

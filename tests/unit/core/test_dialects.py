@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.core.chat_corpus import CHAT, CHAT_DONE, CHAT_ROLE, CHAT_TEXT, chat_chunk, chat_usage
 from tests.unit.core.gemini_corpus import GEMINI, gemini_chunk, gemini_stream
 from tests.unit.core.messages_corpus import MESSAGES, messages_event
-from tests.unit.core.recorded import WORD, Recorded, read, reader_of
+from tests.unit.core.recorded import WORD, Recorded, read, reader_of, tokens_of
 from tests.unit.core.responses_corpus import RESPONSES, response, responses_event
 
 from agentdyno.core.dialects import anthropic_messages, gemini, openai_chat, openai_responses
@@ -38,7 +38,7 @@ def without_times(answer: Answer) -> Answer:
 def test_corpus(recorded: Recorded) -> None:
     answer = read(reader_of(recorded), recorded.wire)
     assert tuple(event.kind for event in answer.events) == recorded.kinds
-    assert DIALECTS[recorded.surface].tokens(answer.usages, streamed=bool(answer.events)) == recorded.tokens
+    assert tokens_of(DIALECTS[recorded.surface], answer.usages, streamed=bool(answer.events)) == recorded.tokens
     assert answer.finish_reason == recorded.finish_reason
     assert answer.tool_calls == recorded.tool_calls
     assert answer.error_code == recorded.error_code

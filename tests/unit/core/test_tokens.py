@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,14 +11,22 @@ from hypothesis import strategies as st
 from tests.unit.core.chat_corpus import chat_chunk, chat_usage
 from tests.unit.core.gemini_corpus import gemini_usage
 from tests.unit.core.messages_corpus import messages_end, messages_event, messages_start, messages_usage
-from tests.unit.core.recorded import WORD, read
+from tests.unit.core.recorded import WORD, read, to_json, tokens_of
 
 from agentdyno.core.dialects import anthropic_messages, gemini, openai_chat, openai_responses
 from agentdyno.core.dialects.wire import Tokens
 
+absurd = st.none() | st.booleans() | st.floats(allow_nan=False) | st.text() | st.lists(st.integers()) | st.just(-1)
 counts = st.none() | st.integers(-2, 12) | st.booleans() | st.sampled_from([2**53, 2**53 + 1, 2**63, 1.0, "5", {}])
 
 
+CHAT = chat_usage(0, 0)
+MEMBERS = {
+    anthropic_messages: {**messages_usage(0, 0), "output_tokens_details": {"thinking_tokens": 0}},
+    openai_chat: CHAT,
+    openai_responses: {name.replace("prompt", "input").replace("completion", "output"): CHAT[name] for name in CHAT},
+    gemini: gemini_usage(0, 0, thoughts=0),
+}
 GEMINI_FIGURES = (
     *("promptTokenCount", "toolUsePromptTokenCount", "cachedContentTokenCount"),
     *("candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount"),
@@ -28,7 +37,7 @@ GEMINI_FIGURES = (
     st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(messages_usage(0, 0), counts)), max_size=3), st.booleans()
 )
 def test_anthropic_tokens_fit(usages: list[dict[str, Any]], streamed: bool) -> None:
-    assert_fitting(anthropic_messages.tokens(usages, streamed=streamed))
+    assert_fitting(tokens_of(anthropic_messages, usages, streamed=streamed))
 
 
 @given(counts, counts, counts, counts, counts)
@@ -39,8 +48,8 @@ def test_openai_tokens_fit(prompt: Any, completion: Any, cached: Any, written: A
         "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
         "completion_tokens_details": {"reasoning_tokens": reasoning},
     }
-    assert_fitting(openai_chat.tokens([usage], streamed=False))
-    assert_fitting(openai_chat.litellm_tokens(usage))
+    assert_fitting(tokens_of(openai_chat, [usage], streamed=False))
+    assert_fitting(litellm_tokens_of(usage))
 
 
 @given(counts, counts, counts, counts, counts)
@@ -51,12 +60,39 @@ def test_responses_tokens_fit(read: Any, written: Any, cached: Any, kept: Any, r
         "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": kept},
         "output_tokens_details": {"reasoning_tokens": reasoning},
     }
-    assert_fitting(openai_responses.tokens([usage], streamed=True))
+    assert_fitting(tokens_of(openai_responses, [usage], streamed=True))
+
+
+@st.composite
+def partly_absurd(draw: st.DrawFn, members: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A usage object, and the same without the members that are not of their type."""
+    whole: dict[str, Any] = {}
+    sane: dict[str, Any] = {}
+    for name, member in members.items():
+        if draw(st.booleans()):
+            whole[name] = draw(absurd if isinstance(member, dict) else absurd | st.just({}))
+        elif isinstance(member, dict):
+            whole[name], sane[name] = draw(partly_absurd(member))
+        else:
+            whole[name] = sane[name] = draw(st.integers(0, 30))
+    return whole, sane
+
+
+@given(st.data(), st.sampled_from(list(MEMBERS)), st.booleans())
+def test_what_is_of_another_type_is_as_if_it_were_absent(data: st.DataObject, dialect: Any, streamed: bool) -> None:
+    pairs = data.draw(st.lists(partly_absurd(MEMBERS[dialect]), max_size=2))
+    whole, sane = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    assert tokens_of(dialect, whole, streamed=streamed) == tokens_of(dialect, sane, streamed=streamed)
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(GEMINI_FIGURES, counts)))
 def test_gemini_tokens_fit(usage: dict[str, Any]) -> None:
-    assert_fitting(gemini.tokens([usage], streamed=True))
+    assert_fitting(tokens_of(gemini, [usage], streamed=True))
+
+
+def litellm_tokens_of(usage: dict[str, Any]) -> Tokens:
+    [read] = openai_chat.read_litellm_usages(to_json([usage]))
+    return openai_chat.litellm_tokens(read)
 
 
 def assert_fitting(tokens: Tokens) -> None:
@@ -69,38 +105,40 @@ def assert_fitting(tokens: Tokens) -> None:
 
 
 def test_impossible_parts_are_dropped_and_wholes_kept() -> None:
-    assert openai_chat.tokens([chat_usage(10, 5, cached=11, reasoning=6)], streamed=False) == Tokens(
+    assert tokens_of(openai_chat, [chat_usage(10, 5, cached=11, reasoning=6)], streamed=False) == Tokens(
         10, 5, None, 0, None
     )
     # 6 + 6 > 10, though each would fit: neither can be believed.
-    assert openai_chat.tokens([chat_usage(10, 5, cached=6, written=6)], streamed=False) == Tokens(10, 5, None, None, 0)
+    assert tokens_of(openai_chat, [chat_usage(10, 5, cached=6, written=6)], streamed=False) == Tokens(
+        10, 5, None, None, 0
+    )
 
 
 def test_zero_is_a_value_and_absence_is_none() -> None:
-    assert openai_chat.tokens([{"prompt_tokens": 0, "completion_tokens": 0}], streamed=False) == Tokens(
+    assert tokens_of(openai_chat, [{"prompt_tokens": 0, "completion_tokens": 0}], streamed=False) == Tokens(
         0, 0, None, None, None
     )
-    assert anthropic_messages.tokens([{"input_tokens": 7}], streamed=False) == Tokens(7, None, None, None, None)
-    assert anthropic_messages.tokens([], streamed=True) == openai_chat.tokens([], streamed=False) == Tokens()
+    assert tokens_of(anthropic_messages, [{"input_tokens": 7}], streamed=False) == Tokens(7, None, None, None, None)
+    assert tokens_of(anthropic_messages, [], streamed=True) == tokens_of(openai_chat, [], streamed=False) == Tokens()
 
 
 def test_a_sum_beyond_all_sense_is_unknown() -> None:
     huge = messages_usage(2**53, 6, read=2**53)  # each could be, 2**54 could not
-    assert anthropic_messages.tokens([huge], streamed=False) == Tokens(None, 6, None, None, None)
-    assert anthropic_messages.tokens([messages_usage(2**63 - 1, 6)], streamed=False) == Tokens(None, 6, 0, 0, None)
+    assert tokens_of(anthropic_messages, [huge], streamed=False) == Tokens(None, 6, None, None, None)
+    assert tokens_of(anthropic_messages, [messages_usage(2**63 - 1, 6)], streamed=False) == Tokens(None, 6, 0, 0, None)
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"output_tokens": -6}, {"output_tokens": 6.5}, "six"])
 def test_what_the_start_of_a_message_says_of_the_output_is_no_figure(usage: Any) -> None:
     wire = messages_start(messages_usage(12, 1)) + messages_end("end_turn", usage)
     answer = read(anthropic_messages.stream_reader(), wire)
-    assert anthropic_messages.tokens(answer.usages, streamed=True) == Tokens(12, None, 0, 0, None)
+    assert tokens_of(anthropic_messages, answer.usages, streamed=True) == Tokens(12, None, 0, 0, None)
 
 
 def test_a_message_whose_start_says_nothing_has_the_figures_of_its_end() -> None:
     wire = messages_event("message_start") + messages_end("end_turn", messages_usage(12, 6))
     answer = read(anthropic_messages.stream_reader(), wire)
-    assert anthropic_messages.tokens(answer.usages, streamed=True) == Tokens(12, 6, 0, 0, None)
+    assert tokens_of(anthropic_messages, answer.usages, streamed=True) == Tokens(12, 6, 0, 0, None)
 
 
 def test_running_totals_of_a_stream_leave_the_last() -> None:
@@ -137,7 +175,7 @@ def test_running_totals_of_a_stream_leave_the_last() -> None:
     ids=["openai_names", "litellm_names", "anthropic_names"],
 )
 def test_litellm_usage(usage: dict[str, Any], tokens: Tokens) -> None:
-    assert openai_chat.litellm_tokens(usage) == tokens
+    assert litellm_tokens_of(usage) == tokens
 
 
 @pytest.mark.parametrize(
@@ -152,4 +190,4 @@ def test_litellm_usage(usage: dict[str, Any], tokens: Tokens) -> None:
     ],
 )
 def test_geminis_thoughts_are_output_and_are_counted_once(usage: dict[str, Any], tokens: Tokens) -> None:
-    assert gemini.tokens([usage], streamed=False) == tokens
+    assert tokens_of(gemini, [usage], streamed=False) == tokens

@@ -7,19 +7,19 @@ the start says of the output is none of the answer's figures, whatever follows i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from agentdyno.core.dialects import reading
 from agentdyno.core.dialects.reading import (
-    count,
+    Count,
+    Encoded,
     decode,
     error_code,
     identifier,
     name,
-    part,
     possible,
     usage_object,
 )
@@ -65,8 +65,25 @@ class _Document(msgspec.Struct):
     content: list[_BlockType] | None = None
 
 
+class OutputDetails(msgspec.Struct, gc=False):
+    """The parts of an output."""
+
+    thinking_tokens: Count = None
+
+
+class Usage(msgspec.Struct, gc=False):
+    """What a usage object says."""
+
+    input_tokens: Count = None
+    cache_creation_input_tokens: Count = None
+    cache_read_input_tokens: Count = None
+    output_tokens: Count = None
+    output_tokens_details: OutputDetails | None = None
+
+
 _event = msgspec.json.Decoder(_Event)
 _document = msgspec.json.Decoder(_Document)
+_usages = msgspec.json.Decoder(list[Usage])
 
 
 def _read_event(answer: Answer, data: bytes) -> EventKind:
@@ -161,7 +178,12 @@ def document_reader() -> AnswerReader:
     return reading.DocumentReader(_read_document)
 
 
-def tokens(usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
+def read_usages(encoded: Encoded) -> list[Usage]:
+    """The usage objects of one answer, from a JSON array of them."""
+    return reading.read_usages(encoded, _usages)
+
+
+def tokens(usages: Sequence[Usage], *, streamed: bool) -> Tokens:
     """Tokens of all usage objects together, of which a stream's first is that of its start.
 
     The wire's input leaves out cache reads and writes, which are added here. Where it names none of them, the input is
@@ -169,12 +191,13 @@ def tokens(usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
     """
     uncached = output = read = write = reasoning = None
     for usage in usages:
-        uncached = count(usage, "input_tokens", uncached)
-        read = count(usage, "cache_read_input_tokens", read)
-        write = count(usage, "cache_creation_input_tokens", write)
+        uncached = uncached if usage.input_tokens is None else usage.input_tokens
+        read = read if usage.cache_read_input_tokens is None else usage.cache_read_input_tokens
+        write = write if usage.cache_creation_input_tokens is None else usage.cache_creation_input_tokens
     for usage in usages[1:] if streamed else usages:
-        output = count(usage, "output_tokens", output)
-        reasoning = count(part(usage, "output_tokens_details"), "thinking_tokens", reasoning)
+        details = usage.output_tokens_details
+        output = output if usage.output_tokens is None else usage.output_tokens
+        reasoning = reasoning if details is None or details.thinking_tokens is None else details.thinking_tokens
     cached = (0 if read is None else read) + (0 if write is None else write)
     return possible(Tokens(None if uncached is None else uncached + cached, output, read, write, reasoning))
 

@@ -15,7 +15,8 @@ import msgspec
 
 from agentdyno.core.dialects import reading
 from agentdyno.core.dialects.reading import (
-    count,
+    Count,
+    Encoded,
     decode,
     error_code,
     identifier,
@@ -30,7 +31,6 @@ from agentdyno.core.dialects.reading import (
 from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, RequestFacts, Tokens
 
 _FUNCTIONS = ("functionDeclarations", "function_declarations")
-_INPUT = ("promptTokenCount", "toolUsePromptTokenCount")
 
 
 class _Thing(msgspec.Struct):
@@ -74,8 +74,20 @@ class _Chunk(msgspec.Struct, rename="camel"):
     error: Any = None
 
 
+class Usage(msgspec.Struct, rename="camel", gc=False):
+    """What a usage object says."""
+
+    prompt_token_count: Count = None
+    tool_use_prompt_token_count: Count = None
+    cached_content_token_count: Count = None
+    candidates_token_count: Count = None
+    thoughts_token_count: Count = None
+    total_token_count: Count = None
+
+
 _chunk = msgspec.json.Decoder(_Chunk)
 _document = msgspec.json.Decoder(_Chunk | list[_Chunk])
+_usages = msgspec.json.Decoder(list[Usage])
 
 
 class _Stream(reading.StreamReader):
@@ -183,35 +195,39 @@ def document_reader() -> AnswerReader:
     return reading.DocumentReader(_read_document)
 
 
-def tokens(usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
+def read_usages(encoded: Encoded) -> list[Usage]:
+    """The usage objects of one answer, from a JSON array of them."""
+    return reading.read_usages(encoded, _usages)
+
+
+def tokens(usages: Sequence[Usage], *, streamed: bool) -> Tokens:
     """Tokens of the last usage object. Its prompt includes what was cached, but not what the server's tools added."""
     if not usages:
         return Tokens()
     usage = usages[-1]
-    prompt = count(usage, "promptTokenCount")
+    prompt, by_tools = usage.prompt_token_count, usage.tool_use_prompt_token_count
     return possible(
         Tokens(
-            input=None if prompt is None else prompt + _count_or_0(usage, "toolUsePromptTokenCount"),
+            input=None if prompt is None else prompt + _or_0(by_tools),
             output=_output(usage),
-            cache_read=count(usage, "cachedContentTokenCount"),
-            reasoning=count(usage, "thoughtsTokenCount"),
+            cache_read=usage.cached_content_token_count,
+            reasoning=usage.thoughts_token_count,
         )
     )
 
 
-def _output(usage: Mapping[str, Any]) -> int | None:
+def _output(usage: Usage) -> int | None:
     """Candidates and thoughts. With some models the candidates hold the thoughts: there the total shows it."""
-    candidates, thoughts = count(usage, "candidatesTokenCount"), count(usage, "thoughtsTokenCount")
+    candidates, thoughts = usage.candidates_token_count, usage.thoughts_token_count
     if candidates is None or thoughts is None:
         return thoughts if candidates is None else candidates
-    without_thoughts = candidates + sum(_count_or_0(usage, name) for name in _INPUT)
-    return candidates if usage.get("totalTokenCount") == without_thoughts else candidates + thoughts
+    without_thoughts = candidates + _or_0(usage.prompt_token_count) + _or_0(usage.tool_use_prompt_token_count)
+    return candidates if usage.total_token_count == without_thoughts else candidates + thoughts
 
 
-def _count_or_0(usage: Mapping[str, Any], name: str) -> int:
+def _or_0(count: int | None) -> int:
     """A summand, which this surface leaves out where it is 0."""
-    value = count(usage, name)
-    return 0 if value is None else value
+    return 0 if count is None else count
 
 
 def error_body(code: str, message: str) -> dict[str, Any]:

@@ -6,19 +6,20 @@ Several usage objects in one stream are running totals, so that the last one sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from agentdyno.core.dialects import reading
 from agentdyno.core.dialects.reading import (
-    count,
+    Count,
+    Encoded,
     decode,
     error_code,
+    first_told,
     identifier,
     name,
-    part,
     possible,
     text,
     usage_object,
@@ -77,8 +78,37 @@ class _Document(msgspec.Struct):
     error: Any = None
 
 
+class Details(msgspec.Struct, gc=False):
+    """The parts of an input or an output."""
+
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
+    cache_creation_tokens: Count = None
+    """LiteLLM's name for what was written."""
+    reasoning_tokens: Count = None
+
+
+class Usage(msgspec.Struct, gc=False):
+    """What a usage object says."""
+
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
+    prompt_tokens_details: Details | None = None
+    completion_tokens_details: Details | None = None
+
+
+class LitellmUsage(Usage, gc=False):
+    """What LiteLLM's own usage object says."""
+
+    cache_creation_input_tokens: Count = None
+    cache_read_input_tokens: Count = None
+
+
 _chunk = msgspec.json.Decoder(_Chunk)
 _document = msgspec.json.Decoder(_Document)
+_usages = msgspec.json.Decoder(list[Usage])
+_litellm_usages = msgspec.json.Decoder(list[LitellmUsage])
+_UNTOLD = Details()
 
 
 class _ChatEvents:
@@ -175,38 +205,49 @@ def document_reader() -> AnswerReader:
     return reading.DocumentReader(_read_document)
 
 
-def tokens(usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
+def read_usages(encoded: Encoded) -> list[Usage]:
+    """The usage objects of one answer, from a JSON array of them."""
+    return reading.read_usages(encoded, _usages)
+
+
+def tokens(usages: Sequence[Usage], *, streamed: bool) -> Tokens:
     """Tokens of the last usage object: its input includes what was cached, its output the reasoning."""
     if not usages:
         return Tokens()
     usage = usages[-1]
-    prompt, completion = part(usage, "prompt_tokens_details"), part(usage, "completion_tokens_details")
+    prompt, completion = usage.prompt_tokens_details or _UNTOLD, usage.completion_tokens_details or _UNTOLD
     return possible(
         Tokens(
-            input=count(usage, "prompt_tokens"),
-            output=count(usage, "completion_tokens"),
-            cache_read=count(prompt, "cached_tokens"),
-            cache_write=count(prompt, "cache_write_tokens"),
-            reasoning=count(completion, "reasoning_tokens"),
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            prompt.cached_tokens,
+            prompt.cache_write_tokens,
+            completion.reasoning_tokens,
         )
     )
 
 
-def litellm_tokens(usage: Mapping[str, Any]) -> Tokens:
+def read_litellm_usages(encoded: Encoded) -> list[LitellmUsage]:
+    """LiteLLM's own usage objects, from a JSON array of them."""
+    return reading.read_usages(encoded, _litellm_usages)
+
+
+def litellm_tokens(usage: LitellmUsage) -> Tokens:
     """Tokens of LiteLLM's own usage object.
 
     It has this surface's shape whatever the upstream speaks. Cache reads and writes are inside `prompt_tokens` already,
     and have Anthropic's names beside or instead of OpenAI's.
     """
-    prompt, completion = part(usage, "prompt_tokens_details"), part(usage, "completion_tokens_details")
-    written = count(prompt, "cache_creation_tokens", count(usage, "cache_creation_input_tokens"))
+    prompt, completion = usage.prompt_tokens_details or _UNTOLD, usage.completion_tokens_details or _UNTOLD
+    reads = (prompt.cached_tokens, usage.cache_read_input_tokens)
+    writes = (prompt.cache_write_tokens, prompt.cache_creation_tokens, usage.cache_creation_input_tokens)
     return possible(
         Tokens(
-            input=count(usage, "prompt_tokens"),
-            output=count(usage, "completion_tokens"),
-            cache_read=count(prompt, "cached_tokens", count(usage, "cache_read_input_tokens")),
-            cache_write=count(prompt, "cache_write_tokens", written),
-            reasoning=count(completion, "reasoning_tokens"),
+            input=usage.prompt_tokens,
+            output=usage.completion_tokens,
+            cache_read=first_told(reads),
+            cache_write=first_told(writes),
+            reasoning=completion.reasoning_tokens,
         )
     )
 

@@ -15,12 +15,12 @@ import msgspec
 
 from agentdyno.core.dialects import reading
 from agentdyno.core.dialects.reading import (
-    count,
+    Count,
+    Encoded,
     decode,
     error_code,
     identifier,
     name,
-    part,
     possible,
     text,
     usage_object,
@@ -84,8 +84,27 @@ class _Event(msgspec.Struct):
     code: Any = None
 
 
+class Details(msgspec.Struct, gc=False):
+    """The parts of an input or an output."""
+
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
+    reasoning_tokens: Count = None
+
+
+class Usage(msgspec.Struct, gc=False):
+    """What a usage object says."""
+
+    input_tokens: Count = None
+    output_tokens: Count = None
+    input_tokens_details: Details | None = None
+    output_tokens_details: Details | None = None
+
+
 _event = msgspec.json.Decoder(_Event)
 _document = msgspec.json.Decoder(_Response)
+_usages = msgspec.json.Decoder(list[Usage])
+_UNTOLD = Details()
 
 
 class _ResponseEvents:
@@ -170,19 +189,24 @@ def document_reader() -> AnswerReader:
     return reading.DocumentReader(_read_document)
 
 
-def tokens(usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
+def read_usages(encoded: Encoded) -> list[Usage]:
+    """The usage objects of one answer, from a JSON array of them."""
+    return reading.read_usages(encoded, _usages)
+
+
+def tokens(usages: Sequence[Usage], *, streamed: bool) -> Tokens:
     """Tokens of the last usage object: its input includes what was cached, its output the reasoning."""
     if not usages:
         return Tokens()
     usage = usages[-1]
-    read, written = part(usage, "input_tokens_details"), part(usage, "output_tokens_details")
+    read, written = usage.input_tokens_details or _UNTOLD, usage.output_tokens_details or _UNTOLD
     return possible(
         Tokens(
-            input=count(usage, "input_tokens"),
-            output=count(usage, "output_tokens"),
-            cache_read=count(read, "cached_tokens"),
-            cache_write=count(read, "cache_write_tokens"),
-            reasoning=count(written, "reasoning_tokens"),
+            usage.input_tokens,
+            usage.output_tokens,
+            read.cached_tokens,
+            read.cache_write_tokens,
+            written.reasoning_tokens,
         )
     )
 

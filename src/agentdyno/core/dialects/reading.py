@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -32,12 +31,15 @@ _NOTHING = msgspec.Raw()
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _value = msgspec.json.Decoder()
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
+_usages = msgspec.json.Decoder(list[dict[str, Any]])
 # A word, never a sentence: what stands in the place of an error code is kept only in this form.
 _CODE = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
 _NO_CODE = frozenset({"None", "null"})
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_COUNT)] | None
+"""A counter of a usage object. Zero is one; what is no natural number is none."""
+Encoded = bytes | msgspec.Raw
 T = TypeVar("T")
 
 
@@ -105,16 +107,29 @@ def natural(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value <= _MAX_COUNT else None
 
 
-def count(usage: Mapping[str, Any], name: str, otherwise: int | None = None) -> int | None:
-    """A counter of a usage object, `otherwise` where it has none. Zero is one; what is no natural number is none."""
-    value = usage.get(name)
-    return value if type(value) is int and 0 <= value <= _MAX_COUNT else otherwise
+def first_told(counts: Iterable[int | None]) -> int | None:
+    """The first that is known."""
+    return next((count for count in counts if count is not None), None)
 
 
-def part(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """An object inside a usage object; empty when it is not there."""
-    value = usage.get(name)
-    return value if isinstance(value, dict) else _EMPTY
+def read_usages(encoded: Encoded, decoder: msgspec.json.Decoder[list[T]]) -> list[T]:
+    """Usage objects as their dialect has them, from a JSON array. A member of another type is as if it were absent.
+
+    Raises one of UNREADABLE for what is no array of objects.
+    """
+    try:
+        return decoder.decode(encoded)
+    except msgspec.ValidationError:
+        return msgspec.convert([_as_declared(usage) for usage in _usages.decode(encoded)], decoder.type)
+
+
+def _as_declared(usage: dict[str, Any]) -> dict[str, Any]:
+    """The members of a usage object that are what their names say: `…_details` an object, any other a count."""
+    return {
+        name: _as_declared(value) if isinstance(value, dict) else value
+        for name, value in usage.items()
+        if (isinstance(value, dict) if name.endswith("_details") else natural(value) is not None)
+    }
 
 
 def usage_object(value: Any) -> dict[str, Any] | None:

@@ -5,9 +5,11 @@ No text of a prompt or an answer leaves a dialect: only kinds, times, sizes, cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 EventKind = str
 """`start`, `content`, `tool`, `reasoning`, `usage`, `finish`, `ping`, `error`, `done`, `other` or `malformed`."""
@@ -95,7 +97,14 @@ class Dialect(Protocol):
         """A reader for an answer that is one JSON document, an error's included."""
         ...
 
-    def tokens(self, usages: Sequence[Mapping[str, Any]], *, streamed: bool) -> Tokens:
+    def read_usages(self, encoded: bytes | msgspec.Raw) -> Sequence[Any]:
+        """The usage objects of one answer, from a JSON array of them, as `tokens` takes them.
+
+        A member that is not of its type is as if it were absent. Raises ValueError for what is no array of objects.
+        """
+        ...
+
+    def tokens(self, usages: Sequence[Any], *, streamed: bool) -> Tokens:
         """Tokens from the usage objects of one answer, in the order its reader left them."""
         ...
 
