@@ -16,7 +16,14 @@ from tests.unit.core.recorded import WORD, read, to_json, tokens_of
 from agentdyno.core.dialects import anthropic_messages, gemini, openai_chat, openai_responses
 from agentdyno.core.dialects.wire import Tokens
 
-absurd = st.none() | st.booleans() | st.floats(allow_nan=False) | st.text() | st.lists(st.integers()) | st.just(-1)
+absurd = (
+    st.none()
+    | st.booleans()
+    | st.floats(-9, 9)
+    | st.text()
+    | st.lists(st.integers())
+    | st.sampled_from([-1, 2**53 + 1, 2**70])
+)
 counts = st.none() | st.integers(-2, 12) | st.booleans() | st.sampled_from([2**53, 2**53 + 1, 2**63, 1.0, "5", {}])
 
 
