@@ -359,7 +359,7 @@ def test_the_keys_of_json_documents(project: Project) -> None:
     assert list(shown["session"]) == list(project.json("session", "list")[0]) == fields[Session]
     assert list(shown["requests"][0]) == fields[Request]
     assert list(shown["totals"]) == [
-        *("session_id", "requests", "ok", "input_tokens", "output_tokens", "cost_usd"),
+        *("session_id", "requests", "ok", "work_ok", "input_tokens", "output_tokens", "cost_usd"),
     ]
     assert list(project.json("status")) == [
         *("up", "pid", "pid_started_at_s", "gateway_id", "gateway_pid", "gateway_url", "started_at_us"),
