@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 import psycopg
 from collecting import memory_mib
 from ratios import Pair, print_head, print_row
-from spool_load import records, rows_of
+from spool_load import rows_of, spooled
 
 from agentdyno.collectors.spool import SpoolCollector
 from agentdyno.core.normalize import RequestRow
@@ -186,13 +186,13 @@ def _absorbing_s(database: Database, ledger: Ledger, rows: Sequence[RequestRow])
 def write_spool(spool: Path, requests: int) -> None:
     """The spool of a gateway that is gone."""
     with contextlib.closing(SpoolWriter(spool, GATEWAY)) as writer:
-        for record in records(requests):
+        for record in spooled(requests, GATEWAY):
             writer.append(record)
 
 
 def compare(name: str, database: Database, sizes: Sizes, spool: Path, least: dict[str, float | None]) -> None:
     """Take the rounds of one database, and print its lines."""
-    rows = rows_of(records(sizes.requests), GATEWAY)
+    rows = rows_of(sizes.requests, GATEWAY)
     one_round(database, rows, spool, 0)  # to warm up
     taken = [one_round(database, rows, spool, number) for number in range(sizes.rounds)]
     for what, side, against in (
@@ -213,7 +213,7 @@ def main() -> None:
         spool = Path(name) / "spool"
         write_spool(spool, sizes.requests)
         size_bytes = sum(path.stat().st_size for path in spool.glob("*/*.jsonl"))
-        print(f"{sizes.requests} requests of {size_bytes / sizes.requests:.0f} bytes in three records, ", end="")
+        print(f"{sizes.requests} requests of {size_bytes / sizes.requests:.0f} bytes in four records, ", end="")
         print(f"{sizes.rounds} rounds, {os.cpu_count()} cores")
         print_head("raw")
         sqlite = Sqlite(Path(name))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from spool_load import records
+from spool_load import spooled
 
 from agentdyno.collectors.spool import SpoolCollector
 from agentdyno.store.ledger import Ledger
@@ -37,7 +37,7 @@ def memory_mib(folder: Path, wanted: int) -> Peaks:
     writer = SpoolWriter(spool, GATEWAY, SEGMENT_BYTES)
     samples: list[float] = []
     with contextlib.closing(Ledger.open(path)) as ledger, _collector(spool, path) as process:
-        for number, record in enumerate(records(wanted // 3)):
+        for number, record in enumerate(spooled(wanted // 4, GATEWAY)):
             writer.append(record)
             if number % SAMPLE_EVERY == 0:
                 samples.append(psutil.Process(process.pid).memory_info().rss / 2**20)

@@ -1,19 +1,19 @@
-"""The records of many requests, as a gateway writes them: three a request, in turns, of true length."""
+"""The records of many requests, as a gateway writes them: three a request, in turns, of true length, and its row."""
 
 from __future__ import annotations
 
 import hashlib
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from agentdyno.core.evidence import Evidence, read_record
-from agentdyno.core.exchange import Answered, Entered, Identity, Routed, SpoolRecord
+from agentdyno.core.exchange import Answered, Entered, Identity, Made, Routed, SpoolRecord
 from agentdyno.core.ids import time_ordered_id
-from agentdyno.core.normalize import RequestRow, normalize
+from agentdyno.core.normalize import NORMALIZER_VERSION, RequestRow, normalize
 
 SESSIONS = 50
 _IN_FLIGHT = 8
@@ -133,11 +133,19 @@ def _routed(answered: Answered) -> Routed:
     )
 
 
-def rows_of(spooled: Iterable[SpoolRecord], gateway_id: str) -> list[RequestRow]:
-    """The rows that these records make."""
+def spooled(requests: int, gateway_id: str) -> Iterator[SpoolRecord]:
+    """All that a gateway writes of so many requests: their records and, after the last of each, its row."""
     heard: dict[str, Evidence] = {}
-    for record in spooled:
+    for record in records(requests):
+        yield record
         line = msgspec.json.encode(record) + b"\n"
         read = read_record(line)
-        heard.setdefault(read.request_key, Evidence()).hear(read, line)
-    return [normalize(evidence, gateway_id) for evidence in heard.values()]
+        evidence = heard.setdefault(read.request_key, Evidence())
+        evidence.hear(read, line)
+        if evidence.settled:
+            yield Made(read.request_key, NORMALIZER_VERSION, normalize(heard.pop(read.request_key), gateway_id))
+
+
+def rows_of(requests: int, gateway_id: str) -> list[RequestRow]:
+    """The rows of so many requests."""
+    return [record.row for record in spooled(requests, gateway_id) if isinstance(record, Made)]

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,22 +20,27 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from agentdyno.core.evidence import (
+    KEY_BEGINS,
+    KIND_AT,
+    MADE_HEAD,
     UNREADABLE_LINE,
     Evidence,
     entered_key,
     read_identity,
+    read_made,
     read_record,
 )
 from agentdyno.core.ids import digest_bytes
-from agentdyno.core.normalize import RequestRow, normalize
-from agentdyno.core.records import SpoolCursor, UnreadableRecord
+from agentdyno.core.normalize import NO_ROW, NORMALIZER_VERSION, RequestRow, normalize
+from agentdyno.core.records import Request, SpoolCursor, UnreadableRecord
 from agentdyno.store.ledger import Ledger
+from agentdyno.store.rows import column_names
 from agentdyno.store.spool import Line, is_live, lines_mentioning, read_lines, runs
 
-_BATCH_BYTES = 8 * 1024 * 1024
+_BATCH_BYTES = 16 * 1024 * 1024
 _SETTLED_KEPT = 64
-_NO_ROW = (ValueError, OverflowError, *UNREADABLE_LINE)
-"""What `normalize` may raise on records of absurd content."""
+_COLUMNS = column_names(Request)
+_ENDED_AT_US, _RECORDS = (_COLUMNS.index(name) for name in ("ended_at_us", "records"))
 _NOT_STORED = (UnicodeEncodeError, OverflowError, sa.exc.DataError)
 """What a database raises on a row whose values it cannot hold; no fault of the database's own is among them."""
 _QUOTED = re.compile(r"'.*'", re.DOTALL)
@@ -100,6 +105,8 @@ class _Batch:
     touched: set[str] = field(default_factory=set)
     """Requests that still wait, of which something new was heard."""
     unreadable: list[UnreadableRecord] = field(default_factory=list)
+    unread: dict[bytes, list[Line]] = field(default_factory=dict)
+    """Lines of requests that came in with this batch. They need not be read where the gateway makes the row."""
 
 
 @dataclass
@@ -114,6 +121,8 @@ class _Run:
     """The last batch found nothing more."""
     heard_at_us: int = 0
     """The latest time of a record."""
+    makes_rows: bool = False
+    """Its gateway makes rows, of which one was seen, and they are to be taken."""
     pending: dict[str, _Pending] = field(default_factory=dict)
     settled: OrderedDict[str, _Pending] = field(default_factory=OrderedDict)
     """The last few that were waited for: LiteLLM may still report a second time."""
@@ -128,6 +137,10 @@ class _Run:
         pending = self.settled.pop(key) if key in self.settled else _Pending(begins=line)
         self.pending[key] = pending
         return pending
+
+    def knows(self, key: str) -> bool:
+        """Whether something was read of a request that is still kept."""
+        return key in self.pending or key in self.settled
 
     def settle(self, key: str) -> None:
         """Wait for a request no longer."""
@@ -200,10 +213,9 @@ class SpoolCollector:
         ended = not is_live(run.folder)
         batch = _Batch()
         place = (run.last.segment, run.last.end_bytes)
-        for line in read_lines(run.folder, *place, ended=ended, limit_bytes=self._batch_bytes):
-            run.last = line
-            batch.records += 1
-            _take(run, line, batch)
+        lines = read_lines(run.folder, *place, ended=ended, limit_bytes=self._batch_bytes)
+        _read(run, lines, batch, rebuild=rebuild)
+        _read_up(run, batch)
         run.exhausted = not batch.records
         run.closed = run.exhausted and ended
         self._end_waiting(run, batch)
@@ -249,7 +261,66 @@ class SpoolCollector:
             run.settled.clear()
 
 
-def _take(run: _Run, line: Line, batch: _Batch) -> None:
+def _read(run: _Run, lines: Iterable[Line], batch: _Batch, *, rebuild: bool) -> None:
+    """Read lines as far as their heads say that they must be, and put off what a made row may spare.
+
+    In one function, since the calls of another for each line would take as long as all else here.
+    """
+    unread, line = batch.unread, run.last
+    for line in lines:
+        data = line.data
+        begin = KEY_BEGINS.get(data[KIND_AT])
+        if begin is not None and not line.torn:
+            waiting = unread.get(data[begin : data.find(b'"', begin)])
+            if waiting is not None:
+                waiting.append(line)
+                continue
+        run.last = line
+        batch.records += 1
+        if line.torn:
+            _hear(run, line, batch)
+        elif data.startswith(MADE_HEAD):
+            if not rebuild:
+                _take_made(run, line, batch)
+        elif (key := entered_key(data)) is None or key in unread or run.knows(key.decode()):
+            _hear(run, line, batch)
+        elif run.makes_rows:
+            unread[key] = [line]
+        else:
+            run.pending[key.decode()] = _Pending(begins=line, entered_line=data)
+    run.last = line
+
+
+def _take_made(run: _Run, line: Line, batch: _Batch) -> None:
+    """Take the row that the gateway made, if the same normalizer made it of just the lines that are not read yet."""
+    run.makes_rows = True
+    try:
+        made = read_made(line.data)
+    except UNREADABLE_LINE as error:
+        batch.unreadable.append(_unreadable(run, line, _QUOTED.sub("…", str(error))))
+        return
+    row, key = made.row, made.request_key.encode()
+    lines = batch.unread.get(key)
+    if lines is None or made.normalizer_version != NORMALIZER_VERSION or len(row) != len(_COLUMNS):
+        return
+    if row[_RECORDS] == len(lines):
+        batch.rows[made.request_key] = row
+        del batch.unread[key]
+        batch.records += len(lines) - 1
+        if row[_ENDED_AT_US] > run.heard_at_us:
+            run.heard_at_us = row[_ENDED_AT_US]
+
+
+def _read_up(run: _Run, batch: _Batch) -> None:
+    """Read what was put off: no row of it came."""
+    for key, (first, *others) in batch.unread.items():
+        run.pending[key.decode()] = _Pending(begins=first, entered_line=first.data)
+        for line in others:
+            batch.records += 1
+            _hear(run, line, batch)
+
+
+def _hear(run: _Run, line: Line, batch: _Batch) -> None:
     """Add a line to its request's evidence. What makes that whole makes the row at once, and is let go.
 
     Kept until the end of its batch, evidence leaves the processor's caches and keeps the garbage collector busy:
@@ -259,10 +330,6 @@ def _take(run: _Run, line: Line, batch: _Batch) -> None:
         batch.unreadable.append(_unreadable(run, line, "torn: the line has no end"))
         return
     data = line.data
-    key = entered_key(data)
-    if key is not None and key not in run.pending and key not in run.settled:
-        run.pending[key] = _Pending(begins=line, entered_line=data)
-        return
     try:
         record = read_record(data)
     except UNREADABLE_LINE as error:
@@ -304,7 +371,7 @@ def _make_row(run: _Run, key: str, pending: _Pending, batch: _Batch) -> None:
     """The row of a request, in the place of one that less was known of; a note where there can be none."""
     try:
         batch.rows[key] = normalize(pending, run.gateway_id)
-    except _NO_ROW as error:
+    except NO_ROW as error:
         batch.unreadable.append(_rowless(run, pending, type(error).__name__))
 
 

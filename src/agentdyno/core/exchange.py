@@ -2,8 +2,9 @@
 
 A gateway appends three kinds of lines for a request, joined by `request_key`:
 `entered` before a byte of it goes on, `answered` before the last byte of its answer goes out, and `routed` when LiteLLM
-reports what it did. They are JSON objects, told apart by `kind`. None can refer back to itself, so that the garbage
-collector has no business with them.
+reports what it did. Behind the last of them it appends `made`, the row that the three make, to spare whoever collects
+the making; it tells nothing that they do not tell. They are JSON objects, told apart by `kind`. None can refer back to
+itself, so that the garbage collector has no business with them.
 """
 
 from __future__ import annotations
@@ -91,4 +92,16 @@ class Routed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fiel
     price_table_version: str | None = None
 
 
-SpoolRecord = Entered | Answered | Routed
+class Made(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="made"):
+    """The row that the records of a request before this one make, by the normalizer of a version.
+
+    A normalizer of the same version need not make it again; any other, and every rebuild, goes by the records alone.
+    """
+
+    request_key: str
+    normalizer_version: Whole
+    row: tuple[Any, ...]
+    """The values of a request's fields, in their order."""
+
+
+SpoolRecord = Entered | Answered | Routed | Made

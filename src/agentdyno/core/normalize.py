@@ -26,13 +26,15 @@ import msgspec
 from agentdyno.core.dialects.openai_chat import litellm_tokens, read_litellm_usages
 from agentdyno.core.dialects.table import DIALECTS
 from agentdyno.core.dialects.wire import Tokens
-from agentdyno.core.evidence import Came, Evidence, Heard, Reported, read_identity
+from agentdyno.core.evidence import UNREADABLE_LINE, Came, Evidence, Heard, Reported, read_identity
 from agentdyno.core.ids import canonical_json, session_tags
 from agentdyno.core.records import Surface, UsageSource
 from agentdyno.core.side_calls import is_inference
 from agentdyno.core.verdicts import verdict
 
 NORMALIZER_VERSION = 2
+NO_ROW = (ValueError, OverflowError, *UNREADABLE_LINE)
+"""What `normalize` may raise on records of absurd content."""
 # What LiteLLM leaves out of a usage object of its own making, by the surfaces on whose streams it makes one.
 _PROVIDERS_DETAILS: Mapping[str | None, str] = MappingProxyType(
     {"openai_chat": "prompt_tokens_details", "openai_responses": "input_tokens_details"}

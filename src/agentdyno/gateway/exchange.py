@@ -6,13 +6,14 @@ import functools
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from agentdyno.core.dialects.reading import identifier
 from agentdyno.core.dialects.table import DIALECTS, Call
 from agentdyno.core.dialects.wire import AnswerReader
+from agentdyno.core.evidence import Evidence
 from agentdyno.core.exchange import Entered, Identity
 from agentdyno.core.records import SideCall, Surface
 from agentdyno.core.side_calls import purpose_of
@@ -37,6 +38,8 @@ class Exchange:
     recorded: bool = False
     hides_usage: bool = False
     """The stand asked for a stream's usage, and the harness did not: it is not shown it."""
+    evidence: Evidence = field(default_factory=Evidence)
+    """What was written of it so far."""
     rehearsal: bool = False
     """A call of the stand's own, to warm LiteLLM up: nobody's request."""
 

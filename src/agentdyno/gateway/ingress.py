@@ -35,6 +35,7 @@ from agentdyno.gateway.attribution import Claim, claim_of
 from agentdyno.gateway.exchange import CURRENT, Exchange, harness_ids_of, identity_of
 from agentdyno.gateway.model_list import Listing, listing_document, listing_of
 from agentdyno.gateway.onward import gemini_path, onward_body, onward_scope
+from agentdyno.gateway.recording import note
 from agentdyno.gateway.telemetry import Telemetry
 from agentdyno.store.credentials import CredentialScope
 from agentdyno.store.spool import SpoolWriter
@@ -154,7 +155,7 @@ class IngressMeter:
         refused = await self._refusal_of_body(exchange, claim, body)
         if refused is None:
             try:
-                self._spool.append(exchange.entered)
+                exchange.evidence.entered_line = self._spool.append(exchange.entered)
             except SpoolFull as full:
                 refused = Refusal("spool_full", 503, f"The stand cannot record this request: {full}.", exchange.scope)
         if refused is not None:
@@ -308,7 +309,7 @@ class IngressMeter:
                 tool_calls=answer.tool_calls,
                 error_code=answer.error_code,
             )
-        self._spool.append_or_hold(record)
+        note(self._spool, exchange, record)
         self._telemetry.answered(exchange.surface, exchange.http_status, offset_us)
 
 

@@ -18,6 +18,7 @@ from agentdyno.core.dialects.reading import error_code, identifier, name, usage_
 from agentdyno.core.exchange import Routed
 from agentdyno.core.ids import session_tags
 from agentdyno.gateway.exchange import CURRENT, Exchange
+from agentdyno.gateway.recording import note
 from agentdyno.store.spool import SpoolWriter
 
 log = logging.getLogger(__name__)
@@ -153,7 +154,11 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
         if exchange is not None and exchange.rehearsal:
             return
         try:
-            self._spool.append_or_hold(self._routed(kwargs, status, exchange))
+            record = self._routed(kwargs, status, exchange)
+            if exchange is None:
+                self._spool.append_or_hold(record)
+            else:
+                note(self._spool, exchange, record)
         except Exception as error:  # noqa: BLE001 - the hook's edge: the request must go on, whatever LiteLLM reports
             log.error("report lost: %s", type(error).__name__)  # noqa: TRY400 - a trace could quote content
 

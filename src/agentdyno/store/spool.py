@@ -98,18 +98,23 @@ class SpoolWriter:
         """Records that wait in memory for the disk to take them."""
         return len(self._backlog)
 
-    def append(self, record: SpoolRecord) -> None:
-        """Write a record, after whatever waits. Raises SpoolFull, with nothing half-written, when there is no room."""
+    def append(self, record: SpoolRecord) -> bytes:
+        """Write a record, after whatever waits; its line. Raises SpoolFull, with nothing half-written."""
         self.flush()
-        self._write(self._encoder.encode(record) + b"\n")
+        line = self._encoder.encode(record) + b"\n"
+        self._write(line)
+        return line
 
-    def append_or_hold(self, record: SpoolRecord) -> None:
-        """Write a record, or hold it in memory until the disk takes it: for facts that cannot be refused any more."""
-        self._backlog.append(self._encoder.encode(record) + b"\n")
-        try:
+    def append_or_hold(self, record: SpoolRecord) -> bytes:
+        """Write a record, or hold it in memory until the disk takes it; its line. For facts that cannot be refused.
+
+        What is held `backlog` counts, and no further request is admitted until it is written.
+        """
+        line = self._encoder.encode(record) + b"\n"
+        self._backlog.append(line)
+        with contextlib.suppress(SpoolFull):
             self.flush()
-        except SpoolFull:
-            return  # held; `backlog` says so, and no further request is admitted until it is written
+        return line
 
     def flush(self) -> None:
         """Write what waits, in order. Raises SpoolFull."""

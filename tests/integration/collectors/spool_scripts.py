@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import msgspec
 from hypothesis import strategies as st
 
-from agentdyno.core.exchange import Answered, Entered, Identity, Routed, SpoolRecord
+from agentdyno.core.evidence import Evidence, read_record
+from agentdyno.core.exchange import Answered, Entered, Identity, Made, Routed, SpoolRecord
+from agentdyno.core.normalize import NORMALIZER_VERSION, normalize
 
 SECOND_US = 1_000_000
 Event = Literal[
@@ -30,6 +34,8 @@ JUNK: tuple[Line, ...] = (
     b"\\xff",
     b'{"kind":"answered","entered":{"request_key":"req_00"',
     Routed("req_nobody", at_us=0, status="success"),
+    Made("req_nobody", NORMALIZER_VERSION, ()),
+    b'{"kind":"made","request_key":"req_01","norma',
 )
 
 
@@ -78,8 +84,26 @@ def _request(draw: st.DrawFn, number: int) -> list[Line]:
         for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2])))
     ]
     answers = [answered(request, draw(st.integers(0, 5)) * SECOND_US)] if draw(st.integers(0, 4)) else []
-    rest: list[Line] = [*reports, *answers]
-    return [request, *draw(st.permutations(rest))]
+    rest: list[SpoolRecord] = [*reports, *answers]
+    records = [request, *draw(st.permutations(rest))]
+    version = draw(st.sampled_from([None, NORMALIZER_VERSION, NORMALIZER_VERSION, NORMALIZER_VERSION - 1]))
+    return list(records if version is None else with_row(records, version))
+
+
+def with_row(records: Sequence[SpoolRecord], version: int = NORMALIZER_VERSION) -> Iterator[SpoolRecord]:
+    """What a gateway writes that makes rows: a row once its request was answered and reported on.
+
+    An older normalizer's row is any row: nobody is to look at it.
+    """
+    evidence = Evidence()
+    for record in records:
+        yield record
+        line = msgspec.json.encode(record) + b"\n"
+        read = read_record(line)
+        evidence.hear(read, line)
+        if evidence.settled and evidence.records == 3:
+            row = normalize(evidence, "gw_1") if version == NORMALIZER_VERSION else ("of old",)
+            yield Made(read.request_key, version, row)
 
 
 @st.composite

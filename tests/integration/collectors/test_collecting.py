@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 import sqlalchemy as sa
-from tests.integration.collectors.spool_scripts import JUNK, answered, entered, refused, routed
+from tests.integration.collectors.spool_scripts import JUNK, answered, entered, refused, routed, with_row
 from tests.integration.ledgers import Ledgers, allow_inserts, dump, opened, refuse_inserts
 
 from agentdyno.collectors.spool import Collected, SpoolCollector
 from agentdyno.core.errors import LedgerUnavailable
+from agentdyno.core.exchange import SpoolRecord
 from agentdyno.core.ids import digest_bytes
+from agentdyno.core.normalize import NORMALIZER_VERSION
 from agentdyno.core.records import Request, SpoolCursor, UnreadableRecord
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.rows import record_of
@@ -362,3 +364,69 @@ def test_a_rebuild_keeps_rows_whose_records_are_gone(stand: Stand) -> None:
     (stand.spool / "gw_1" / "000001.jsonl").unlink()
     assert 0 < stand.collector.rebuild().written < 4
     assert dump(stand.ledger) == before
+
+
+# ── rows that the gateway made ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def made(version: int = NORMALIZER_VERSION) -> list[SpoolRecord]:
+    """All that a gateway writes of a request, the last being its row."""
+    return list(with_row([entered("req_1"), answered(entered("req_1")), routed("req_1", cost_usd=0.5)], version))
+
+
+def damaged(record: SpoolRecord) -> bytes:
+    """A record's line whose head is as it was."""
+    line = msgspec.json.encode(record)
+    return line[: len(line) // 2] + b"\n"
+
+
+def test_a_row_that_the_gateway_made_is_the_one_that_its_records_make(stand: Stand) -> None:
+    stand.write(*with_row([entered("req_0"), answered(entered("req_0")), routed("req_0")]), *made())
+    stand.collector.collect()
+    rows = stand.rows()
+
+    stand.collector.rebuild()
+
+    assert stand.rows() == rows
+    assert [row.records for row in rows] == [3, 3]
+
+
+def test_where_the_gateway_made_the_row_the_records_are_not_read(stand: Stand) -> None:
+    request, answer, report, row = made()
+    stand.write(*with_row([entered("req_0"), answered(entered("req_0")), routed("req_0")]))
+    stand.write(request, damaged(answer), report, row)
+
+    stand.collector.collect()
+
+    assert (records_of(stand.row()), stand.unreadable()) == (3, [])
+
+
+def test_a_row_of_another_normalizer_is_not_taken(stand: Stand) -> None:
+    stand.write(*with_row([entered("req_0"), answered(entered("req_0")), routed("req_0")]), *made(version=1))
+
+    stand.collector.collect()
+
+    row = stand.row()
+    assert row is not None
+    assert (row.records, row.cost_usd, row.normalizer_version) == (3, 0.5, NORMALIZER_VERSION)
+
+
+def test_a_report_that_comes_after_the_row_makes_it_anew(stand: Stand) -> None:
+    stand.write(*with_row([entered("req_0"), answered(entered("req_0")), routed("req_0")]))
+    stand.write(*made(), routed("req_1", at_us=9_000_000, cost_usd=0.25))
+
+    stand.collector.collect()
+
+    row = stand.row()
+    assert row is not None
+    assert (row.records, row.cost_usd) == (4, 0.25)
+
+
+def test_a_row_that_cannot_be_read_is_noted_and_made_from_the_records(stand: Stand) -> None:
+    *records, row = made()
+    stand.write(*with_row([entered("req_0"), answered(entered("req_0")), routed("req_0")]), *records, damaged(row))
+
+    stand.collector.collect()
+
+    assert records_of(stand.row()) == 3
+    assert len(stand.unreadable()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, NamedTuple
 
 import httpx
@@ -324,3 +325,15 @@ def assert_cancelled(stand: StandProcess) -> None:
         return requests[0] if requests else None
 
     assert lab.wait_for("the provider's count", served)["complete"] is False
+
+
+def test_the_gateways_own_rows_are_those_that_its_records_make(project: Project, stand: StandProcess) -> None:
+    def rows() -> list[tuple[object, ...]]:
+        with lab.ledger(project) as ledger:
+            return [tuple(row) for row in ledger.execute("SELECT * FROM request ORDER BY request_key")]
+
+    kinds = Counter(record["kind"] for record in lab.spool_records(project))
+    assert kinds["made"] > 0.8 * kinds["routed"], "all but those that LiteLLM reported twice, or too early"
+    collected = rows()
+    project.dyno("normalize", "--rebuild")
+    assert rows() == collected
