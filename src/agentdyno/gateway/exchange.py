@@ -29,6 +29,8 @@ class Exchange:
     scope: CredentialScope
     call: Call
     started_ns: int
+    admitted_ns: int = 0
+    """When its key was looked up: a ledger that is slow to say so is not asked again for that."""
     reader: AnswerReader | None = None
     http_status: int | None = None
     provider_request_id: str | None = None

@@ -127,7 +127,7 @@ class IngressMeter:
         harness_ids = harness_ids_of(admitted, claim.scope["headers"])
         entered = msgspec.structs.replace(entered, identity=identity_of(admitted), harness_ids=harness_ids)
         if call is not None:
-            await self._take(Exchange(entered, admitted, call, started_ns), claim, receive, send)
+            await self._take(Exchange(entered, admitted, call, started_ns, time.monotonic_ns()), claim, receive, send)
         elif listing is not None:
             await self._list_models(entered, listing, admitted, started_ns, send)
         else:
@@ -164,7 +164,7 @@ class IngressMeter:
         await self._forward(exchange, claim.scope, body, receive, send)
 
     async def _refusal_of_body(self, exchange: Exchange, claim: Claim, body: bytes) -> Refusal | None:
-        if time.monotonic_ns() - exchange.started_ns > _ADMISSION_HOLDS_NS:
+        if time.monotonic_ns() - exchange.admitted_ns > _ADMISSION_HOLDS_NS:
             readmitted = await self._admission.admit(claim.key)
             if isinstance(readmitted, Refusal):
                 return readmitted

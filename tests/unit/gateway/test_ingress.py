@@ -23,7 +23,9 @@ from tests.unit.gateway.metered import (
 
 from agentdyno.core.exchange import Answered, Entered
 from agentdyno.core.ids import key_hash
+from agentdyno.gateway.admission import Admission
 from agentdyno.gateway.ingress import MAX_BODY_BYTES
+from agentdyno.store.credentials import CredentialScope
 
 ANSWER = b'{"id":"a1","model":"served","choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":3}}'
 STREAM = (
@@ -313,3 +315,19 @@ class TestWhenTheDiskIsFull:
             assert (len(bench.records()), bench.spool.backlog) == (1, 1)
         bench.spool.flush()
         assert bench.answered().complete
+
+
+def test_a_ledger_that_answers_slowly_is_asked_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Inner())
+    asked = 0
+
+    async def look_up(key_hash: str) -> CredentialScope | None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.05)  # longer than an admission holds
+        return await bench.credentials.look_up(key_hash)
+
+    bench.meter._admission = Admission(look_up, bench.clock)
+
+    assert bench.call().status == 200
+    assert asked == 1
