@@ -28,9 +28,10 @@ json.dump({"env": dict(os.environ), "pids": [os.getpid(), child.pid]}, open("tol
 print("working", flush=True)
 while True: time.sleep(1)
 """
+# It writes past a print that it may interrupt.
 STUBBORN = """
-import signal
-def refuse(signum, frame): print("no", signal.Signals(signum).name, flush=True)
+import os, signal
+def refuse(signum, frame): os.write(1, f"no {signal.Signals(signum).name}\\n".encode())
 for signum in (signal.SIGINT, signal.SIGTERM): signal.signal(signum, refuse)
 """
 
