@@ -25,6 +25,11 @@ def current_folder() -> Path:
         raise UserError("the current folder is there no more", "change to one that is") from error
 
 
+def shell_exit_code(code: int) -> int:
+    """A process's exit code as a shell tells it: a signal, which is negative, as 128 and its number."""
+    return code if code >= 0 else 128 - code
+
+
 def current_home() -> Home:
     """The stand's home, from here."""
     import os

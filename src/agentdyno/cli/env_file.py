@@ -25,23 +25,17 @@ def env_file_at(path: Path) -> Iterator[Callable[[str], None]]:
     with _fault_of(path):
         _require_replaceable(path)
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    written = False
+    with contextlib.ExitStack() as leaving, contextlib.ExitStack() as failing:
+        leaving.callback(draft.unlink, missing_ok=True)
 
-    def write(text: str) -> None:
-        nonlocal written
-        with _fault_of(path):
-            draft.write_bytes(os.fsencode(MARK + text))
-            draft.replace(path)
-        written = True
+        def write(text: str) -> None:
+            with _fault_of(path):
+                draft.write_bytes(os.fsencode(MARK + text))
+                draft.replace(path)
+            failing.callback(path.unlink, missing_ok=True)
 
-    try:
         yield write
-    except BaseException:
-        if written:
-            path.unlink(missing_ok=True)
-        raise
-    finally:
-        draft.unlink(missing_ok=True)
+        failing.pop_all()
 
 
 def _require_replaceable(path: Path) -> None:

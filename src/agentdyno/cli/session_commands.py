@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from agentdyno.cli.edges import configured_experiments, current_folder, current_home, open_ledger, session_context
+from agentdyno.cli.edges import (
+    configured_experiments,
+    current_folder,
+    current_home,
+    open_ledger,
+    session_context,
+    shell_exit_code,
+)
 from agentdyno.cli.options import (
     EnvFile,
     ExperimentName,
@@ -99,7 +106,7 @@ def start(
 
         ended = start_session(context, wanted, command or (), launch, opened=say_opened, waiting=_say_waiting())
         totals = _print_end(context.ledger, ended.session, as_json=as_json, to_stderr=True)
-    exit_code = ended.exit_code if ended.exit_code >= 0 else 128 - ended.exit_code
+    exit_code = shell_exit_code(ended.exit_code)
     raise typer.Exit(_FRUITLESS if exit_code == 0 and is_fruitless(totals) else exit_code)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
-from agentdyno.cli.edges import current_folder, current_home, open_ledger
+from agentdyno.cli.edges import current_folder, current_home, open_ledger, shell_exit_code
 from agentdyno.cli.options import ExperimentToCompare
 from agentdyno.cli.printing import Json, passing_line, print_json, print_page
 from agentdyno.clock import now_us
@@ -60,6 +61,7 @@ def _up_detached(host: str | None, port: int | None) -> None:
     """Start the stand in the background, and pass on what it says until it is up; an interruption ends it."""
     import os
 
+    from agentdyno.reporting.wording import ending
     from agentdyno.sessions.interruption import held_interruptions
     from agentdyno.stand.detached import UP, Detached
     from agentdyno.stand.state import require_stand, running_stand, up_already
@@ -70,19 +72,17 @@ def _up_detached(host: str | None, port: int | None) -> None:
     options = [*(() if host is None else ("--host", host)), *(() if port is None else ("--port", str(port)))]
     with held_interruptions() as interruptions:
         detached = Detached(options, home.log("up"), os.environ)
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(detached.stop)
             with interruptions.released():
                 for line in detached.start():
                     if not line.startswith(UP):
                         typer.echo(line, err=True)
-        except BaseException:
-            detached.stop()
-            raise
+            failing.pop_all()
     code = detached.exit_code
     if code is not None:
-        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
-        typer.echo(f"the stand did not come up: {how}; all that it said is in {home.log('up')}", err=True)
-        raise typer.Exit(code if code >= 0 else 128 - code)
+        typer.echo(f"the stand did not come up: {ending(code)}; all that it said is in {home.log('up')}", err=True)
+        raise typer.Exit(shell_exit_code(code))
     state = require_stand(home)
     typer.echo(f"{UP}{state.gateway_url}, process {state.pid}; `dyno down` ends it")
     typer.echo(f"log      {home.log('up')}\npid file {home.pid}")

@@ -80,12 +80,11 @@ class SharedCredentials:
             connection = self._free.pop() if self._free else None
             if connection is None or connection.closed:
                 connection = await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters)
-            try:
+            async with contextlib.AsyncExitStack() as failing:
+                failing.push_async_callback(connection.close)
                 cursor = await connection.execute(_SQL, (key_hash,))
                 row = await cursor.fetchone()
-            except BaseException:
-                await connection.close()
-                raise
+                failing.pop_all()
             self._free.append(connection)
         return scope_of(row)
 

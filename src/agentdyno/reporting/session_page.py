@@ -10,7 +10,7 @@ from rich.text import Text
 
 from agentdyno.core.records import Request, Session
 from agentdyno.reporting.tables import Column, PlainTable, plain_table
-from agentdyno.reporting.wording import UNKNOWN, harmless, moment, number, plural
+from agentdyno.reporting.wording import UNKNOWN, ending, harmless, moment, number, plural
 from agentdyno.store.queries import SessionTotals
 
 _GIB = 1024**3
@@ -34,7 +34,7 @@ def session_line(session: Session, totals: SessionTotals | None, first: Request 
     elif session.outcome is None:
         parts.append("no request yet")
     if session.command_exit_code:
-        parts.append(f"the command ended with {_exit(session.command_exit_code)}")
+        parts.append(f"the command ended with {ending(session.command_exit_code)}")
     if session.checks_total is not None:
         parts.append(f"{session.checks_passed} of {plural(session.checks_total, 'check')} held")
     remark = _remark(session, totals)
@@ -153,7 +153,7 @@ def _facts(session: Session, totals: SessionTotals | None) -> Iterator[_Fact]:
         yield _Fact("checks", f"{session.checks_passed} of {session.checks_total} held")
     if session.command_exit_code is not None:
         remark = _remark(session, totals) if session.command_exit_code == 0 else None
-        yield _Fact("command", f"ended with {remark or _exit(session.command_exit_code)}")
+        yield _Fact("command", f"ended with {remark or ending(session.command_exit_code)}")
     yield from _given(("repository", _repository(session)), ("stand", _stand(session)), ("machine", _machine(session)))
 
 
@@ -182,11 +182,6 @@ def _error(request: Request) -> str:
         harmless(request.error_class or request.error_code or request.status),
         None if request.http_status is None else f"HTTP {request.http_status}",
     )
-
-
-def _exit(code: int) -> str:
-    """How a command ended; a negative code is a signal's."""
-    return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
 def _repository(session: Session) -> str | None:

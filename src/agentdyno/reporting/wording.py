@@ -28,3 +28,8 @@ def moment(at_us: int | None) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 session`, `2 sessions`."""
     return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"
+
+
+def ending(code: int) -> str:
+    """How a process ended; a negative code is a signal's."""
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.client
 import logging
@@ -75,11 +76,10 @@ class Stand:
         self._ledger: Ledger | None = None
 
     def __enter__(self) -> Self:
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(self._stop)
             self._start()
-        except BaseException:
-            self._stop()
-            raise
+            failing.pop_all()
         return self
 
     def __exit__(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PRAGMAS = ("synchronous=NORMAL", "foreign_keys=ON", "cache_size=-64000", "wal_autocheckpoint=10000")
 _RETRY_S = 0.01
-_PRIMARY_CODE = 0xFF
+PRIMARY_CODE = 0xFF
 """The part of SQLite's error codes that all variants of one error share."""
 _CONNECT_TIMEOUT_S = (2, 5)
 """The least that libpq knows, and as long as a person waits for a server that does not answer."""
@@ -84,7 +84,7 @@ def _write_ahead(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
             # While another process makes the same new file, SQLite says so at once, whatever its busy timeout is.
-            busy = error.sqlite_errorcode & _PRIMARY_CODE == sqlite3.SQLITE_BUSY
+            busy = error.sqlite_errorcode & PRIMARY_CODE == sqlite3.SQLITE_BUSY
             if not busy or time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_S)

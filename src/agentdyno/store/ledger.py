@@ -31,8 +31,7 @@ from agentdyno.core.records import (
 from agentdyno.core.rollups import rollup_session
 from agentdyno.store.address import LedgerAddress
 from agentdyno.store.bulk import write_rows
-from agentdyno.store.credentials import CredentialScope as CredentialScope
-from agentdyno.store.credentials import scope_of, scope_sql
+from agentdyno.store.credentials import CredentialScope, scope_of, scope_sql
 from agentdyno.store.engine import Engines, engines_at
 from agentdyno.store.migrate import Upgraded, bring_up_to_date
 from agentdyno.store.request_rows import most_telling, session_ids, write_requests
@@ -75,11 +74,10 @@ class Ledger:
         UserError for an address that cannot be read.
         """
         ledger = cls.at(address, busy_timeout_s)
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(ledger.close)
             ledger.upgrade()
-        except BaseException:
-            ledger.close()
-            raise
+            failing.pop_all()
         return ledger
 
     @classmethod

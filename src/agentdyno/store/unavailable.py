@@ -6,8 +6,8 @@ import sqlite3
 
 from agentdyno.core.errors import LedgerUnavailable
 from agentdyno.store.address import DATABASE_URL, LedgerAddress, PostgresAddress
+from agentdyno.store.engine import PRIMARY_CODE
 
-_PRIMARY_CODE = 0xFF
 _OTHER_TABLES = ("42", "3F", "25")
 """Classes of SQLSTATE: a table that is missing or there already, a right that is, no schema, a database only read."""
 _SEE_WHAT_DIFFERS = "`dyno db check` says how its tables differ"
@@ -28,7 +28,7 @@ def _of_a_server(reason: BaseException | None) -> str:
 
 def _of_a_file(reason: BaseException | None) -> str:
     # Python, which has no such codes, is what stumbles over a text that is none.
-    code: int = getattr(reason, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & _PRIMARY_CODE
+    code: int = getattr(reason, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & PRIMARY_CODE
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return "it is damaged: put back a copy, or move it away and let `dyno normalize` make its requests anew"
     if code == sqlite3.SQLITE_ERROR:

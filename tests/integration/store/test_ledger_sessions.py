@@ -14,7 +14,8 @@ from tests.integration.ledgers import Ledgers, add_session, dump, opened, sessio
 from agentdyno.core.errors import DynoError
 from agentdyno.core.lifecycle import PHASES, MovedMeanwhile, OutOfOrder
 from agentdyno.core.records import Credential, Phase
-from agentdyno.store.ledger import CredentialScope, Ledger
+from agentdyno.store.credentials import CredentialScope
+from agentdyno.store.ledger import Ledger
 
 
 @pytest.fixture
