@@ -93,7 +93,7 @@ harness-status: install harnesses ## run every harness for real, and write its r
 	$(BIN)/dyno harness check --all --refused --page docs/harnesses.md
 
 # ── tests ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-.PHONY: test test-unit test-integration test-cov bench
+.PHONY: test test-unit test-integration test-cov test-deployment bench soak
 test: test-unit test-integration ## every test: unit, then integration
 test-unit: install-dev ## tests without processes or sockets
 	$(BIN)/pytest tests/unit
@@ -101,8 +101,14 @@ test-integration: install-dev harnesses ## tests through real processes and sock
 	$(BIN)/pytest tests/integration
 test-cov: install-dev harnesses ## every test, with the lines that none of them ran
 	$(BIN)/pytest --cov=agentdyno --cov-report=term-missing:skip-covered
+test-deployment: install-dev ## the contract, with a LiteLLM deployment of yours (docs/deployments.md)
+	$(BIN)/pytest --timeout=900 tests/integration/deployments/real_deployment.py
 bench: install-dev harnesses ## ratios against a baseline taken in the same run
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+SOAK_REQUESTS ?= 20000
+soak: install-dev ## thousands of requests, through kills and an outage, all accounted for
+	@$(BIN)/python -m tests.soak --requests $(SOAK_REQUESTS)
 
 # ── quality ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 .PHONY: lint format format-check type-check floors lock-check docs docs-check quality

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import gateways
 import psutil
+from cpu_share import print_share, sample_cpu
 from load import GaveNoAnswer, Target, ask_block
 from ratios import Pair, print_head, print_row
 
@@ -133,6 +134,7 @@ def main() -> None:
     print_row("CPU a request at 8 connections, ms", _pairs(starts, "cpu_ms"))
     print_row("memory after the load, RSS, MiB", [[start.rss_mib] for start in starts], at_most=1.15)
     print_row("memory after the load, PSS, MiB", [[start.pss_mib] for start in starts], at_most=1.15)
+    print_share(sample_cpu())
 
 
 if __name__ == "__main__":

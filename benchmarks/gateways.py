@@ -11,8 +11,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from load import Target
@@ -91,8 +92,11 @@ def bare_litellm(folder: Path, upstream: str) -> Iterator[Gateway]:
 
 
 @contextlib.contextmanager
-def stand(folder: Path, upstream: str) -> Iterator[Gateway]:
-    """`dyno up` as a person runs it, with its collector, and a session opened by `dyno session create`."""
+def stand(folder: Path, upstream: str, **environ: str) -> Iterator[Gateway]:
+    """`dyno up` as a person runs it, with its collector, and a session opened by `dyno session create`.
+
+    Keywords are further environment variables of its processes.
+    """
     for path, text in _PROJECT.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text.format(model=MODEL, upstream=upstream))
@@ -100,7 +104,7 @@ def stand(folder: Path, upstream: str) -> Iterator[Gateway]:
     subprocess.run([*git, "init", "--quiet"], check=True)
     subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "start"], check=True)
     state = folder / ".dyno" / "stand.json"
-    with _process([str(BIN / "dyno"), "up", "--port", "0"], folder) as process:
+    with _process([str(BIN / "dyno"), "up", "--port", "0"], folder, environ=environ) as process:
         _wait(process, state.exists)
         create = [str(BIN / "dyno"), "session", "create", "--variant", "bench", "--task-card", "load", "--json"]
         created = subprocess.run(create, cwd=folder, env=_ENVIRON, check=True, capture_output=True, text=True)
@@ -111,10 +115,17 @@ def stand(folder: Path, upstream: str) -> Iterator[Gateway]:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], folder: Path, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    command: list[str], folder: Path, stdout: int | None = None, environ: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "said").open("ab") as said:
         process = subprocess.Popen(
-            command, cwd=folder, env=_ENVIRON, stdin=subprocess.DEVNULL, stdout=stdout or said, stderr=said
+            command,
+            cwd=folder,
+            env={**_ENVIRON, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout or said,
+            stderr=said,
         )
     try:
         yield process

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from agentdyno.core.config.settings import GatewaySettings, SessionSettings, StandSettings
+from agentdyno.core.config.settings import DeploymentSettings, GatewaySettings, SessionSettings, StandSettings
 from agentdyno.core.fields import FieldSpec, fields_of
-from agentdyno.core.records import CONFIGURED, RECORDED, Check, Route, SideCall
+from agentdyno.core.records import CONFIGURED, RECORDED, Check, ModelPrice, Route, SideCall
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "schema.md"
 PREFACE = """\
@@ -49,9 +49,11 @@ NESTED: Mapping[str, type] = {
     "route": Route,
     "check": Check,
     "side_call": SideCall,
+    "model_price": ModelPrice,
     "stand_settings": StandSettings,
     "gateway_settings": GatewaySettings,
     "session_settings": SessionSettings,
+    "deployment_settings": DeploymentSettings,
 }
 SCALARS: Mapping[Any, str] = {str: "text", int: "integer", float: "number", bool: "yes or no", bytes: "bytes"}
 LINKS: Mapping[type, str] = {record: f"[{name}](#{name})" for name, record in NESTED.items()}

@@ -81,14 +81,15 @@ class Project:
 
 
 class StandProcess:
-    """`dyno up` on a free port, for as long as the context lasts."""
+    """`dyno up` on a free port, or the one named, for as long as the context lasts."""
 
-    def __init__(self, project: Project, **environ: str) -> None:
+    def __init__(self, project: Project, port: int = 0, **environ: str) -> None:
         self.project = project
+        self._port = port
         self._environ = environ
 
     def __enter__(self) -> StandProcess:
-        self.process = self.project.start("up", "--port", "0", folder=None, **self._environ)
+        self.process = self.project.start("up", "--port", str(self._port), folder=None, **self._environ)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not (self.project.home / "stand.json").exists():
             assert self.process.poll() is None, self.process.communicate()

@@ -56,6 +56,11 @@ def open_sessions() -> Sequence[str]:
     return _recorded(only_open=True)
 
 
+def sessions_and_experiments() -> Sequence[str]:
+    """What can be reconciled: experiments that are configured here, and ids of sessions."""
+    return [*experiments(), *sessions()]
+
+
 def _configured(folder: str) -> Sequence[str]:
     from pathlib import Path
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from agentdyno.clock import now_us
 
 if TYPE_CHECKING:
+    from agentdyno.core.records import Session
+    from agentdyno.sessions.deployments import DeploymentAccess
     from agentdyno.sessions.opening import Context
     from agentdyno.stand.home import Home
     from agentdyno.store.ledger import Ledger
@@ -51,6 +53,35 @@ def configured_experiments() -> tuple[str, ...]:
     return ()
 
 
+def deployment_access(ledger: Ledger, session: Session) -> DeploymentAccess | None:
+    """What it takes to deal with a session's LiteLLM deployment, and tells people of it; None for any other session."""
+    from agentdyno.sessions.deployments import deployment_provider
+
+    return None if deployment_provider(ledger, session) is None else every_deployment_access()
+
+
+def every_deployment_access() -> DeploymentAccess:
+    """What it takes to deal with LiteLLM deployments, by the settings of the project that this is called in, if any."""
+    import os
+
+    from agentdyno.core.config import StandSettings
+    from agentdyno.core.errors import UserError
+    from agentdyno.sessions.deployments import DeploymentAccess
+    from agentdyno.sessions.project import find_project, load_project
+
+    settings = StandSettings().deployment
+    with contextlib.suppress(UserError):
+        settings = load_project(find_project(current_folder())).settings.deployment
+    return DeploymentAccess(os.environ, settings.logs_quiet_s, settings.logs_limit_s, tell)
+
+
+def tell(line: str) -> None:
+    """Say something to people, beside what a command prints."""
+    import typer
+
+    typer.echo(line, err=True)
+
+
 @contextlib.contextmanager
 def open_ledger(home: Home, log: str = "sessions") -> Iterator[Ledger]:
     """The ledger, with sessions closed whose time-to-live has ended: whoever looks next does it, and logs it."""
@@ -69,17 +100,17 @@ def open_ledger(home: Home, log: str = "sessions") -> Iterator[Ledger]:
 
 @contextlib.contextmanager
 def session_context() -> Iterator[Context]:
-    """Everything that opening a session needs; the stand must be up. While this lasts, interruptions are held."""
+    """Everything that opening a session needs. While this lasts, interruptions are held."""
     import os
     from secrets import token_bytes
 
     from agentdyno.sessions.interruption import held_interruptions
     from agentdyno.sessions.opening import Context
     from agentdyno.sessions.project import find_project, load_project
-    from agentdyno.stand.state import require_stand
+    from agentdyno.stand.state import running_stand
 
     config = load_project(find_project(current_folder()))
     home = current_home()
-    stand = require_stand(home)
+    stand = running_stand(home)
     with open_ledger(home) as ledger, held_interruptions() as interruptions:
         yield Context(config, ledger, home, stand, os.environ, now_us, token_bytes, interruptions)

@@ -9,12 +9,15 @@ import typer
 
 from agentdyno import __version__
 from agentdyno.cli import stand_commands
+from agentdyno.cli.anatomy_command import anatomy
 from agentdyno.cli.config_commands import config_app, init
 from agentdyno.cli.db_commands import db_app
 from agentdyno.cli.demo_command import demo
 from agentdyno.cli.doctor_command import doctor
 from agentdyno.cli.harness_commands import harness_app
+from agentdyno.cli.reconcile_command import reconcile
 from agentdyno.cli.session_commands import session_app
+from agentdyno.cli.usage_command import usage
 
 
 def _print_version(wanted: bool) -> None:
@@ -44,6 +47,9 @@ def build_app() -> typer.Typer:
     app.add_typer(session_app, name="session")
     app.add_typer(harness_app, name="harness")
     app.command()(stand_commands.compare)
+    app.command()(anatomy)
+    app.command()(reconcile)
+    app.command()(usage)
     app.command()(stand_commands.normalize)
     app.add_typer(db_app, name="db")
     app.command()(demo)

@@ -43,3 +43,14 @@ SessionId = Annotated[str, typer.Argument(help=_SESSION_ID, callback=_text, auto
 OpenSessionId = Annotated[
     str, typer.Argument(help=_SESSION_ID, callback=_text, autocompletion=completion.open_sessions)
 ]
+SessionName = Annotated[
+    str | None, typer.Option("--session", help=_SESSION_ID, callback=_text, autocompletion=completion.sessions)
+]
+SessionOrExperiment = Annotated[
+    str,
+    typer.Argument(
+        help="Session's id, or enough of its beginning or end; or an experiment's name.",
+        callback=_text,
+        autocompletion=completion.sessions_and_experiments,
+    ),
+]

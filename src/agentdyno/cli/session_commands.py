@@ -13,9 +13,11 @@ from agentdyno.cli.edges import (
     configured_experiments,
     current_folder,
     current_home,
+    deployment_access,
     open_ledger,
     session_context,
     shell_exit_code,
+    tell,
 )
 from agentdyno.cli.options import (
     EnvFile,
@@ -104,7 +106,9 @@ def start(
             opening.close()
             typer.echo(f"session {session.session_id}", err=True)
 
-        ended = start_session(context, wanted, command or (), launch, opened=say_opened, waiting=_say_waiting())
+        ended = start_session(
+            *(context, wanted, command or (), launch), opened=say_opened, waiting=_say_waiting(), told=tell
+        )
         totals = _print_end(context.ledger, ended.session, as_json=as_json, to_stderr=True)
     exit_code = shell_exit_code(ended.exit_code)
     raise typer.Exit(_FRUITLESS if exit_code == 0 and is_fruitless(totals) else exit_code)
@@ -141,17 +145,19 @@ def list_sessions(
 ) -> None:
     """List sessions, oldest first."""
     from agentdyno.core.jsonable import to_jsonable
+    from agentdyno.reporting.reconciliation import unexplained_requests
     from agentdyno.reporting.session_page import render_sessions
     from agentdyno.store.queries import session_totals, sessions
 
     with open_ledger(current_home()) as ledger:
         require_experiment(ledger, experiment)
         found = sessions(ledger, experiment=experiment, only_open=only_open)
-        totals = session_totals(ledger, [session.session_id for session in found])
+        session_ids = [session.session_id for session in found]
+        totals, unexplained = session_totals(ledger, session_ids), unexplained_requests(ledger, session_ids, now_us())
     if as_json:
         print_json([to_jsonable(session) for session in found])
     elif found:
-        print_page(render_sessions(found, totals))
+        print_page(render_sessions(found, totals, unexplained))
     elif only_open:
         typer.echo("no session is open")
     elif experiment is not None:
@@ -173,13 +179,13 @@ def show(
 
     with open_ledger(current_home()) as ledger:
         session = require_session(ledger, session_id)
-        totals = _totals(ledger, session)
+        totals, unexplained = _totals(ledger, session), _unexplained(ledger, session)
         requests = ledger.requests(session.session_id) if with_requests else ()
     if as_json:
         requested = {"requests": [to_jsonable(request) for request in requests]} if with_requests else {}
-        print_json({**_document(session, totals), **requested})
+        print_json({**_document(session, totals, unexplained), **requested})
         return
-    parts = (render_session(session, totals), render_requests(requests))
+    parts = (render_session(session, totals, unexplained), render_requests(requests))
     print_page(*(parts if requests else parts[:1]))
 
 
@@ -217,6 +223,7 @@ def finalize(
             *(ledger, home, before.session_id, outcome, notes, now_us),
             given_up=given_up,
             waiting=_say_waiting(),
+            access=deployment_access(ledger, before),
         )
         if session.outcome != outcome and not given_up():
             raise UserError(f"session {session.session_id} was finalized as {session.outcome} meanwhile")
@@ -293,23 +300,34 @@ def _totals(ledger: Ledger, session: Session) -> SessionTotals | None:
     return session_totals(ledger, [session.session_id]).get(session.session_id)
 
 
-def _document(session: Session, totals: SessionTotals | None) -> dict[str, Any]:
+def _unexplained(ledger: Ledger, session: Session) -> int:
+    """In how many requests of a session the witnesses differ for no cause that is known."""
+    from agentdyno.reporting.reconciliation import unexplained_requests
+
+    return unexplained_requests(ledger, [session.session_id], now_us()).get(session.session_id, 0)
+
+
+def _document(session: Session, totals: SessionTotals | None, unexplained: int) -> dict[str, Any]:
     from agentdyno.core.jsonable import to_jsonable
 
-    return {"session": to_jsonable(session), "totals": totals._asdict() if totals is not None else None}
+    return {
+        "session": to_jsonable(session),
+        "totals": totals._asdict() if totals is not None else None,
+        "unexplained": unexplained,
+    }
 
 
 def _print_end(ledger: Ledger, session: Session, *, as_json: bool, to_stderr: bool = False) -> SessionTotals | None:
     """What became of a session: a line for people, the whole of it for machines. Gives its totals."""
     from agentdyno.reporting.session_page import session_line
 
-    totals = _totals(ledger, session)
+    totals, unexplained = _totals(ledger, session), _unexplained(ledger, session)
     if as_json:
-        print_json(_document(session, totals))
+        print_json(_document(session, totals, unexplained))
         return totals
     # What the work met is told rather than what a side call did, and only where nothing else tells of it.
     requests = ledger.requests(session.session_id) if totals is not None and totals.ok == 0 else ()
     first = min(requests, key=lambda request: request.purpose != "work", default=None)
-    typer.echo(session_line(session, totals, first), err=to_stderr)
+    typer.echo(session_line(session, totals, first, unexplained), err=to_stderr)
     typer.echo(f"more: dyno session show {session.session_id} --requests", err=True)
     return totals

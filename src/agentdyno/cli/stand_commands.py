@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agentdyno.cli.edges import current_folder, current_home, open_ledger, shell_exit_code
+from agentdyno.cli.edges import current_folder, current_home, every_deployment_access, open_ledger, shell_exit_code
 from agentdyno.cli.options import ExperimentToCompare
 from agentdyno.cli.printing import Json, passing_line, print_json, print_page
 from agentdyno.clock import now_us
@@ -132,18 +132,24 @@ def normalize(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make every row again from the raw archive.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring what the spool holds into the ledger."""
+    """Bring what the spool holds into the ledger, and what LiteLLM deployments logged of recent sessions."""
     from agentdyno.collectors.spool import SpoolCollector
+    from agentdyno.sessions.deployments import read_known_logs
 
     home = current_home()
     with open_ledger(home) as ledger:
         collector = SpoolCollector(home.spool, ledger, now_us)
         with passing_line("reading the spool"):
             done = collector.rebuild() if rebuild else collector.collect()
+        logs = read_known_logs(ledger, every_deployment_access(), now_us(), of_all=rebuild)
     if as_json:
-        print_json(done._asdict())
+        print_json({**done._asdict(), "spend_logs": logs._asdict()})
     else:
         typer.echo(f"{done.records} records read, {done.written} rows written, {done.unreadable} unreadable")
+        if logs.logs:
+            typer.echo(f"{logs.logs} spend logs read, {logs.written} rows written, {logs.unreadable} unreadable")
+    if logs.sessions_missed:
+        raise typer.Exit(1)
 
 
 def compare(

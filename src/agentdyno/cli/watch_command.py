@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentdyno.cli.edges import current_home, open_ledger
+from agentdyno.cli.edges import current_home, deployment_access, open_ledger
 from agentdyno.cli.options import SessionId
 from agentdyno.cli.printing import print_json
 
@@ -27,18 +27,21 @@ def watch(
     from agentdyno.reporting.request_lines import HEADING, request_line
     from agentdyno.sessions import watching
     from agentdyno.sessions.closing import require_session
+    from agentdyno.sessions.deployments import log_reader
     from agentdyno.sessions.interruption import held_interruptions
     from agentdyno.stand.state import running_stand
 
     home = current_home()
     with held_interruptions() as interruptions, open_ledger(home) as ledger:
         session = require_session(ledger, session_id)
-        if session.ended_at_us is None and running_stand(home) is None:
+        access = None if session.ended_at_us is not None else deployment_access(ledger, session)
+        if access is None and session.ended_at_us is None and running_stand(home) is None:
             typer.echo("the stand is not up: nothing new comes until it is; Ctrl-C ends the watch", err=True)
         if not as_json:
             typer.echo(HEADING)
         with interruptions.released():
-            for request in watching.watch(ledger, session.session_id):
+            refresh = (lambda: None) if access is None else log_reader(ledger, session, access)
+            for request in watching.watch(ledger, session.session_id, refresh=refresh):
                 if as_json:
                     print_json(to_jsonable(request), indent=None)
                 else:

@@ -6,7 +6,9 @@
     │   └── LedgerNewer       the ledger was written by a newer agentdyno
     ├── LedgerUnavailable     the database cannot be reached or is locked
     ├── SpoolFull             the disk under the spool takes no more
-    └── GatewayFault          the gateway did not start, stop or answer as it must
+    ├── GatewayFault          the gateway did not start, stop or answer as it must
+    └── DeploymentFault       a LiteLLM deployment refused, or answered what it must not
+        └── DeploymentUnreachable  it did not answer at all, or not now
 
 Each is raised near its cause with a message that says what happened, and a hint that says what to do.
 """
@@ -73,3 +75,11 @@ class SpoolFull(DynoError):
 
 class GatewayFault(DynoError):
     """The gateway did not start, stop or answer as it must."""
+
+
+class DeploymentFault(DynoError):
+    """A LiteLLM deployment refused what a session needs of it, or answered what it must not."""
+
+
+class DeploymentUnreachable(DeploymentFault):
+    """A LiteLLM deployment did not answer, or not now: the same may work later."""

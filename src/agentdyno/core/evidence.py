@@ -13,7 +13,7 @@ from types import MappingProxyType
 import msgspec
 
 from agentdyno.core.dialects.wire import CONTENT_KINDS
-from agentdyno.core.exchange import Answered, Entered, Identity, Made, Routed
+from agentdyno.core.exchange import Anatomy, Answered, Entered, Identity, Made, Price, Routed, Tried
 from agentdyno.core.ids import digest_bytes
 
 UNREADABLE_LINE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -26,6 +26,7 @@ KEY_BEGINS: Mapping[bytes, int] = MappingProxyType(
     {
         b"a": len(b'{"kind":"answered","entered":{"kind":"entered","request_key":"'),
         b"r": len(b'{"kind":"routed","request_key":"'),
+        b"t": len(b'{"kind":"tried","request_key":"'),
     }
 )
 """Where the key begins in a line of ours that goes on with a request, by that letter. In another's it is no key."""
@@ -43,16 +44,35 @@ class Came(Entered, frozen=True, gc=False, tag="entered"):
     identity: msgspec.Raw = _NOTHING  # type: ignore[assignment]  # written as a record, read as its JSON
 
 
+class Parts(Anatomy, frozen=True, gc=False):
+    """What a harness sent, as it is read. Its prefix stays JSON, as a row has it."""
+
+    prefix: msgspec.Raw = _EMPTY  # type: ignore[assignment]  # written as a list, read as its JSON
+
+
+class Attempt(Tried, frozen=True, gc=False, tag="tried"):
+    """An attempt as it is read. Its usage objects stay JSON, which their dialect reads."""
+
+    usages: msgspec.Raw = _EMPTY  # type: ignore[assignment]  # written as a list, read as its JSON
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the provider began to answer, and with no HTTP error."""
+        return self.http_status is not None and self.http_status < 400
+
+
 class Heard(Answered, frozen=True, gc=False, tag="answered"):
     """An answer as it is read.
 
     The skeleton of its stream stays JSON, of which a row needs one event, and so do the usage objects, which their
-    dialect reads.
+    dialect reads, and the price, which many requests share.
     """
 
     entered: Came
     events: msgspec.Raw = _EMPTY  # type: ignore[assignment]  # written as a list, read as its JSON
     usages: msgspec.Raw = _EMPTY  # type: ignore[assignment]  # likewise
+    anatomy: Parts | None = None
+    price: msgspec.Raw = _NOTHING  # type: ignore[assignment]  # written as a record, read as its JSON
 
     @property
     def request_key(self) -> str:
@@ -87,10 +107,11 @@ class Reported(Routed, frozen=True, gc=False, tag="routed"):
         return b"[]" if self.usage == _NOTHING else b"[%b]" % self.usage
 
 
-ReadRecord = Came | Heard | Reported
+ReadRecord = Came | Attempt | Heard | Reported
 _decoder = msgspec.json.Decoder(ReadRecord)
 _made = msgspec.json.Decoder(Made)
 _identity: msgspec.json.Decoder[Identity | None] = msgspec.json.Decoder(Identity | None)
+_price: msgspec.json.Decoder[Price | None] = msgspec.json.Decoder(Price | None)
 
 
 def read_record(line: bytes) -> ReadRecord:
@@ -106,6 +127,11 @@ def read_identity(encoded: bytes | msgspec.Raw) -> Identity | None:
     return _identity.decode(encoded)
 
 
+def read_price(encoded: bytes | msgspec.Raw) -> Price | None:
+    """By which a request's tokens are priced; None for none. Raises one of UNREADABLE_LINE."""
+    return _price.decode(encoded)
+
+
 def entered_key(line: bytes) -> bytes | None:
     """The request that came in by a line; None for any other line, and for one that no encoder of ours wrote."""
     found = _KEY.match(line, len(ENTERED_HEAD)) if line.startswith(ENTERED_HEAD) else None
@@ -117,6 +143,11 @@ def read_made(line: bytes) -> Made:
     return _made.decode(line)
 
 
+def _order_of_attempts(attempt: Attempt) -> tuple[int, int, bytes]:
+    """Of two that a line was damaged into the same number, an order all the same."""
+    return attempt.attempt, attempt.at_us, msgspec.json.encode(attempt)
+
+
 class Evidence(msgspec.Struct, gc=False):
     """The records of one request so far. It makes no difference in which order they came."""
 
@@ -126,6 +157,9 @@ class Evidence(msgspec.Struct, gc=False):
     routed: tuple[Reported, ...] = ()
     """More than one where LiteLLM retried or fell back."""
     routed_lines: tuple[bytes, ...] = ()
+    tried: tuple[Attempt, ...] = ()
+    """By their number."""
+    tried_lines: tuple[bytes, ...] = ()
 
     def hear(self, record: ReadRecord, line: bytes) -> None:
         """Take a record, and the line that it was read from."""
@@ -134,6 +168,9 @@ class Evidence(msgspec.Struct, gc=False):
         elif isinstance(record, Reported):
             self.routed += (record,)
             self.routed_lines += (line,)
+        elif isinstance(record, Attempt):
+            self.tried = tuple(sorted((*self.tried, record), key=_order_of_attempts)) if self.tried else (record,)
+            self.tried_lines += (line,)
         else:
             self.entered_line = line
 
@@ -148,13 +185,13 @@ class Evidence(msgspec.Struct, gc=False):
     @property
     def records(self) -> int:
         """How many there are."""
-        return (self.entered_line is not None) + (self.answered_line is not None) + len(self.routed)
+        return (self.entered_line is not None) + (self.answered_line is not None) + len(self.routed) + len(self.tried)
 
     @property
     def digest(self) -> str:
-        """Digest of the lines: the answer's, or else the request's, and LiteLLM's reports in an order of their own."""
+        """Digest of the lines: the answer's, or else the request's, and the others in an order of their own."""
         told = self.answered_line or self.entered_line or b""
-        return digest_bytes(told, *sorted(self.routed_lines))
+        return digest_bytes(told, *sorted(self.routed_lines + self.tried_lines))
 
     @property
     def headless(self) -> bool:
@@ -164,4 +201,7 @@ class Evidence(msgspec.Struct, gc=False):
     @property
     def settled(self) -> bool:
         """Nothing more is to be expected."""
-        return self.answered is not None and (bool(self.routed) or not self.answered.forwarded)
+        answered = self.answered
+        if answered is None or len(self.tried) < (answered.attempts or 0):
+            return False
+        return bool(self.routed) or not answered.forwarded

@@ -42,6 +42,14 @@ def _cache_share(request: Request) -> float | None:
 
 _ALL = (
     Metric(
+        "requests",
+        "requests",
+        None,
+        "1 for each request",
+        "never",
+        lambda request: 1,
+    ),
+    Metric(
         "latency_ms",
         "ms",
         "lower",
@@ -150,7 +158,7 @@ _ALL = (
         "bytes",
         "lower",
         "size of the request's body",
-        "never",
+        "only a log tells of the request",
         lambda request: request.request_bytes,
     ),
     Metric(
@@ -158,7 +166,7 @@ _ALL = (
         "bytes",
         None,
         "size of the response's body",
-        "never",
+        "no answer was recorded, or only a log tells of the request",
         lambda request: request.response_bytes,
     ),
 )

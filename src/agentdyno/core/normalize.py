@@ -2,14 +2,14 @@
 
 docs/accounting.md defines every figure; what is decided here beyond it:
 
-- The wire that the harness saw is preferred to LiteLLM's record, since LiteLLM miscounts streams with caches. Both
-  stand at the proxy, so that the source is `proxy`.
-- A stream that was cut has perhaps told its input, but not its output: what came before its finish reason is a running
-  total. Its output and reasoning are unknown.
-- Where a provider told no usage of a stream, LiteLLM's figures, on OpenAI's two wires or in its report, are its own
-  count of the text that went by: `estimated`, unless they have details that only a provider gives.
+- The provider's own wire comes before all. Where it was not read, the wire that the harness saw is preferred to
+  LiteLLM's record, since LiteLLM miscounts streams with caches. Both stand at the proxy, so that the source is `proxy`.
+- Where the provider's wire was read and told no usage, whatever figures there are were made by LiteLLM: `estimated`.
+- Where it was not read, LiteLLM's figures of a stream, on OpenAI's two wires or in its report, may be its own count of
+  the text that went by: `estimated`, unless they have details that only a provider gives.
+- What the provider served, and which tools it called, is taken from its own wire too: translation may lose it.
 - Counting tokens and listing models is no inference: no tokens, no time to the first of them, no cost.
-- LiteLLM's record of a failure says 0 tokens and 0 USD where nothing was measured: neither is taken.
+- Every attempt is priced by itself, by the price that was in force when the request was answered.
 - LiteLLM may report twice, after a retry or a fallback: a success beats failures, else the last one speaks.
 """
 
@@ -17,29 +17,51 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from agentdyno.core.dialects.openai_chat import litellm_tokens, read_litellm_usages
+from agentdyno.core.causes import Chosen
+from agentdyno.core.cost import cost_usd
 from agentdyno.core.dialects.table import DIALECTS
 from agentdyno.core.dialects.wire import Tokens
-from agentdyno.core.evidence import UNREADABLE_LINE, Came, Evidence, Heard, Reported, read_identity
+from agentdyno.core.discrepancies import encode
+from agentdyno.core.evidence import (
+    UNREADABLE_LINE,
+    Attempt,
+    Came,
+    Evidence,
+    Heard,
+    Reported,
+    read_identity,
+    read_price,
+)
+from agentdyno.core.exchange import Price
 from agentdyno.core.ids import canonical_json, session_tags
+from agentdyno.core.reconciliation import discrepancies
 from agentdyno.core.records import Surface, UsageSource
 from agentdyno.core.side_calls import is_inference
 from agentdyno.core.verdicts import verdict
+from agentdyno.core.witnesses import (
+    UNKNOWN,
+    answered_attempts,
+    attempt_tokens,
+    harness_tokens,
+    provider_tokens,
+    proxy_tokens,
+    proxy_usage,
+)
 
-NORMALIZER_VERSION = 2
+NORMALIZER_VERSION = 3
 NO_ROW = (ValueError, OverflowError, *UNREADABLE_LINE)
 """What `normalize` may raise on records of absurd content."""
 # What LiteLLM leaves out of a usage object of its own making, by the surfaces on whose streams it makes one.
 _PROVIDERS_DETAILS: Mapping[str | None, str] = MappingProxyType(
     {"openai_chat": "prompt_tokens_details", "openai_responses": "input_tokens_details"}
 )
-_UNKNOWN = Tokens()
 _encoder = msgspec.json.Encoder()
 
 
@@ -57,7 +79,7 @@ class Measured(NamedTuple):
     source: UsageSource | None
 
 
-_UNCOUNTED = Measured(_UNKNOWN, None)
+_UNCOUNTED = Measured(UNKNOWN, None)
 
 
 class _Whose(NamedTuple):
@@ -84,13 +106,17 @@ def normalize(evidence: Evidence, gateway_id: str) -> RequestRow:
     entered, answered, reports = evidence.entered, evidence.answered, _in_order(evidence.routed)
     if entered is None:
         raise ValueError("there is no request without a record that it entered or was answered")
-    routed = reports[-1] if reports else None
+    routed, tried = reports[-1] if reports else None, evidence.tried
+    last = tried[-1] if tried else None
     whose = _whose(bytes(entered.identity))
-    tokens, usage_source = _measured(entered, answered, routed)
-    status, error_code, error_class = verdict(entered, answered, routed, counted=usage_source is not None)
-    duration_us = None if answered is None else answered.ended_offset_us
-    priced = routed is not None and routed.status != "failure" and is_inference(entered.purpose)
-    cost_usd = routed.cost_usd if routed is not None and priced else None
+    tokens, usage_source = _measured(entered, answered, tried, routed)
+    status, error_code, error_class = verdict(entered, answered, routed, last, counted=usage_source is not None)
+    latency_ms = None if answered is None else answered.ended_offset_us / 1000
+    provider_latency_ms = _provider_latency_ms(answered, tried)
+    price = None if answered is None or usage_source is None else _price(bytes(answered.price))
+    cost = None if price is None else _cost_usd(tokens, usage_source, tried, price)
+    parts = None if answered is None else answered.anatomy
+    said = Chosen(status, tokens, usage_source, cost, None if price is None else price.version)
     return (
         entered.request_key,
         whose.session_id,
@@ -104,17 +130,18 @@ def normalize(evidence: Evidence, gateway_id: str) -> RequestRow:
         entered.path,
         entered.streamed,
         entered.model,
-        None if answered is None else answered.model,
+        _model_served(answered, last),
         whose.provider,
         None if routed is None else routed.litellm_call_id,
-        _provider_request_id(answered, routed),
+        _provider_request_id(answered, routed, last),
         _response_id(answered, routed),
         entered.at_us,
-        entered.at_us if duration_us is None else entered.at_us + duration_us,
-        None if duration_us is None else duration_us / 1000,
+        entered.at_us if answered is None else answered.at_us,
+        latency_ms,
         None if answered is None else _ttft_ms(answered),
-        None,  # provider_latency_ms
-        None,  # proxy_overhead_ms
+        provider_latency_ms,
+        None if last is None else _provider_ttft_ms(entered, last),
+        None if latency_ms is None or provider_latency_ms is None else latency_ms - provider_latency_ms,
         status,
         None if answered is None else answered.http_status,
         error_code,
@@ -126,14 +153,23 @@ def normalize(evidence: Evidence, gateway_id: str) -> RequestRow:
         tokens.cache_write,
         tokens.reasoning,
         usage_source,
-        None if answered is None else _tool_calls(answered),
-        None,  # attempts
-        cost_usd,
-        None if routed is None or cost_usd is None else routed.price_table_version,
+        None if answered is None else _tool_calls(answered, last),
+        _attempts(answered, routed, tried),
+        cost,
+        None if price is None or cost is None else price.version,
         entered.request_bytes,
-        0 if answered is None else answered.response_bytes,
+        None if answered is None else answered.response_bytes,
+        None if parts is None else parts.system_bytes,
+        None if parts is None else parts.tools,
+        None if parts is None else parts.tools_bytes,
+        None if parts is None else parts.history_bytes,
+        None if parts is None else parts.tool_results_bytes,
+        None if parts is None else parts.media_bytes,
+        None if parts is None else parts.messages,
+        None if parts is None else bytes(parts.prefix).decode(),
         whose.tags,
         canonical_json(entered.harness_ids) if entered.harness_ids else "{}",
+        encode(discrepancies(entered, answered, reports, tried, said)),
         gateway_id,
         evidence.records,
         False,  # late
@@ -169,56 +205,77 @@ def _whose(encoded: bytes) -> _Whose:
     )
 
 
-def _measured(entered: Came, answered: Heard | None, routed: Reported | None) -> Measured:
+@functools.lru_cache(maxsize=256)
+def _price(encoded: bytes) -> Price | None:
+    return read_price(encoded)
+
+
+def _measured(entered: Came, answered: Heard | None, tried: tuple[Attempt, ...], routed: Reported | None) -> Measured:
     """The best figures that the witnesses have; the module's head says which are taken."""
     if not is_inference(entered.purpose):
         return _UNCOUNTED
+    told = provider_tokens(tried)
+    if told != UNKNOWN:
+        return Measured(told, "provider")
     measured = _UNCOUNTED if answered is None else _measured_on_the_wire(entered, answered)
-    if measured.source is not None or routed is None or routed.status == "failure":
-        return measured
-    return _measured_by_litellm(entered, routed, whole=answered is not None and answered.complete)
+    if measured.source is None and routed is not None:
+        measured = _measured_by_litellm(entered, routed, whole=answered is not None and answered.complete)
+    if measured.source is not None and answered_attempts(tried):
+        # Of a text that went by nobody can tell what a cache served, or what was thought: LiteLLM says 0.
+        return Measured(Tokens(measured.tokens.input, measured.tokens.output), "estimated")
+    return measured
 
 
 def _measured_on_the_wire(entered: Came, answered: Heard) -> Measured:
     """What the harness was told."""
-    dialect = DIALECTS.get(cast(Surface, entered.surface))
-    if dialect is None:
+    tokens = harness_tokens(entered, answered)
+    if tokens == UNKNOWN:
         return _UNCOUNTED
-    streamed = answered.in_events
-    usages = dialect.read_usages(answered.usages)
-    tokens = dialect.tokens(usages, streamed=streamed)
-    if streamed and not answered.complete and answered.finish_reason is None:
-        tokens = Tokens(tokens.input, None, tokens.cache_read, tokens.cache_write, None)
-    if not _was_counted(tokens):
-        return _UNCOUNTED
-    details = _PROVIDERS_DETAILS.get(entered.surface) if streamed else None
-    invented = details is not None and getattr(usages[-1], details) is None
-    return Measured(tokens, "estimated" if invented else "proxy")
+    details = _PROVIDERS_DETAILS.get(entered.surface) if answered.in_events else None
+    if details is None:
+        return Measured(tokens, "proxy")
+    usages = DIALECTS[cast(Surface, entered.surface)].read_usages(answered.usages)
+    return Measured(tokens, "estimated" if getattr(usages[-1], details) is None else "proxy")
 
 
 def _measured_by_litellm(entered: Came, routed: Reported, *, whole: bool) -> Measured:
     """What LiteLLM reported, of an answer that was whole or not."""
-    for usage in read_litellm_usages(routed.usages):
-        tokens = litellm_tokens(usage)
-        if entered.surface == "anthropic_messages":
-            tokens = _without_filled_zeros(tokens)
-        if _was_counted(tokens) and tokens.input != 0:
-            detailed = usage.prompt_tokens_details is not None
-            told = not entered.streamed or (whole and detailed)
-            if not detailed:
-                tokens = tokens._replace(reasoning=None)  # of a text that went by nobody can tell
-            return Measured(tokens, "proxy" if told else "estimated")
-    return _UNCOUNTED
+    tokens, usage = proxy_tokens(entered, routed), proxy_usage(routed)
+    if tokens == UNKNOWN or usage is None:
+        return _UNCOUNTED
+    told = not entered.streamed or (whole and usage.prompt_tokens_details is not None)
+    return Measured(tokens, "proxy" if told else "estimated")
 
 
-def _was_counted(tokens: Tokens) -> bool:
-    """Whether anybody counted. No prompt has 0 tokens: LiteLLM writes zeros for what the provider did not say."""
-    return tokens != _UNKNOWN and not (tokens.input == 0 and tokens.output == 0)
+def _cost_usd(
+    tokens: Tokens, usage_source: UsageSource | None, tried: tuple[Attempt, ...], price: Price
+) -> float | None:
+    """What all attempts cost together; None where that of one of them is unknown."""
+    if usage_source != "provider":
+        return cost_usd(tokens, price)
+    costs = [cost_usd(attempt_tokens(attempt), price) for attempt in answered_attempts(tried)]
+    return None if None in costs else math.fsum(cost for cost in costs if cost is not None)
 
 
-def _without_filled_zeros(tokens: Tokens) -> Tokens:
-    """Tokens whose cache figures somebody told. LiteLLM's report has 0 where a message names none."""
-    return tokens._replace(cache_read=tokens.cache_read or None, cache_write=tokens.cache_write or None)
+def _attempts(answered: Heard | None, routed: Reported | None, tried: tuple[Attempt, ...]) -> int | None:
+    """Attempts at the provider; None where nothing metered them, or they went round the meter."""
+    begun = None if answered is None else answered.attempts
+    attempts = len(tried) if begun is None else max(begun, len(tried))
+    return attempts if attempts or (begun == 0 and (routed is None or routed.status == "failure")) else None
+
+
+def _provider_latency_ms(answered: Heard | None, tried: tuple[Attempt, ...]) -> float | None:
+    """From the first byte of a request to the provider to the last of its answer, summed over all attempts."""
+    if not tried or answered is None or len(tried) < (answered.attempts or 0):
+        return None
+    return sum(attempt.ended_offset_us - attempt.begun_offset_us for attempt in tried) / 1000
+
+
+def _provider_ttft_ms(entered: Came, attempt: Attempt) -> float | None:
+    """The provider's own time to the first content delta of a stream; None when there was none."""
+    if not is_inference(entered.purpose) or not attempt.streamed or attempt.first_content_offset_us is None:
+        return None
+    return (attempt.first_content_offset_us - attempt.begun_offset_us) / 1000
 
 
 def _ttft_ms(answered: Heard) -> float | None:
@@ -229,7 +286,7 @@ def _ttft_ms(answered: Heard) -> float | None:
     return None if offset_us is None else offset_us / 1000
 
 
-def _tool_calls(answered: Heard) -> int | None:
+def _tool_calls(answered: Heard, attempt: Attempt | None) -> int | None:
     """Tool calls in an answer of the model; None when what came was no such answer."""
     if (
         answered.entered.surface is None
@@ -238,14 +295,22 @@ def _tool_calls(answered: Heard) -> int | None:
         or answered.http_status >= 400
     ):
         return None
+    if attempt is not None and attempt.succeeded and attempt.surface in DIALECTS:
+        return attempt.tool_calls
     return answered.tool_calls
 
 
-def _provider_request_id(answered: Heard | None, routed: Reported | None) -> str | None:
-    """The provider's own id from the headers that the harness saw, or from those that LiteLLM saw."""
-    if answered is not None and answered.provider_request_id is not None:
-        return answered.provider_request_id
-    return routed.provider_request_id if routed is not None else None
+def _model_served(answered: Heard | None, attempt: Attempt | None) -> str | None:
+    """The model that the provider's answer named, or else the one that the harness was told."""
+    if attempt is not None and attempt.model is not None:
+        return attempt.model
+    return None if answered is None else answered.model
+
+
+def _provider_request_id(answered: Heard | None, routed: Reported | None, attempt: Attempt | None) -> str | None:
+    """The provider's own id from its headers, or from those that the harness saw, or LiteLLM."""
+    witnesses = (attempt, answered, routed)
+    return next((w.provider_request_id for w in witnesses if w is not None and w.provider_request_id is not None), None)
 
 
 def _response_id(answered: Heard | None, routed: Reported | None) -> str | None:

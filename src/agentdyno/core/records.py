@@ -24,6 +24,10 @@ Outcome = Literal["completed", "aborted", "invalid"]
 Phase = Literal["chosen", "created", "credentialed", "recorded", "rendered", "launched", "collected", "finalized"]
 Status = Literal["ok", "provider_error", "proxy_error", "rejected", "client_disconnect", "timeout"]
 UsageSource = Literal["provider", "proxy", "estimated"]
+Metering = Literal["transport", "pass_through"]
+"""Where a provider's bytes are read: inside LiteLLM's HTTP client, or on a detour over loopback."""
+Issuer = Literal["gateway", "litellm"]
+"""Who issues a session's key: the stand for its own gateway, or a LiteLLM deployment for itself."""
 
 # ── configured ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -51,6 +55,26 @@ class Check:
 
 
 @dataclass(frozen=True)
+class ModelPrice:
+    """What a model's tokens cost at a provider."""
+
+    input_usd_per_million: Annotated[float, Field("a million prompt tokens that no cache had", unit="usd")]
+    output_usd_per_million: Annotated[float, Field("a million generated tokens", unit="usd")]
+    cache_read_usd_per_million: Annotated[
+        float | None, Field("a million tokens read from the cache; unknown when absent", unit="usd")
+    ] = None
+    cache_write_usd_per_million: Annotated[
+        float | None, Field("a million tokens written to the cache; unknown when absent", unit="usd")
+    ] = None
+    cache_write_1h_usd_per_million: Annotated[
+        float | None, Field("a million tokens written to stay an hour; as cache_write when absent", unit="usd")
+    ] = None
+    reasoning_usd_per_million: Annotated[
+        float | None, Field("a million tokens of reasoning; as output when absent", unit="usd")
+    ] = None
+
+
+@dataclass(frozen=True)
 class Provider:
     """An upstream inference provider: its routes, its secret's name, its models."""
 
@@ -64,6 +88,18 @@ class Provider:
     options: Annotated[Mapping[str, str], Field("further LiteLLM parameters, e.g. vertex_project")] = field(
         default_factory=dict
     )
+    prices: Annotated[Mapping[str, ModelPrice], Field("prices by model, in the place of those in LiteLLM's table")] = (
+        field(default_factory=dict)
+    )
+    metering: Annotated[
+        Metering, Field("where its bytes are read: pass_through where its path goes round LiteLLM's HTTP client")
+    ] = "transport"
+    deployment_key_env: Annotated[
+        str | None,
+        Field(
+            "NAME of the variable with the admin key of a LiteLLM deployment at base_url, which issues the keys itself"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +254,7 @@ class Credential:
     created_at_us: Annotated[int, Field("when it was issued", unit="us")]
     expires_at_us: Annotated[int, Field("when it stops working by itself", unit="us")]
     revoked_at_us: Annotated[int | None, Field("when it was revoked", unit="us")] = None
+    issuer: Annotated[Issuer, Field("who issued it: this stand, or a LiteLLM deployment")] = "gateway"
 
 
 @dataclass(frozen=True)
@@ -233,7 +270,7 @@ class Request:
     key_alias: Annotated[str | None, Field("credential's alias")]
     surface: Annotated[str | None, Field("wire protocol; none for a path that is not inference")]
     purpose: Annotated[Purpose, Field("what it was for: the harness's work, or a side call")]
-    path: Annotated[str, Field("path of the HTTP request")]
+    path: Annotated[str | None, Field("path of the HTTP request; none where only a log tells of it")]
     streamed: Annotated[bool, Field("whether the harness asked for a stream")]
     model_requested: Annotated[str | None, Field("model that the harness named")]
     model_served: Annotated[str | None, Field("model that the answer named")]
@@ -245,8 +282,9 @@ class Request:
     ended_at_us: Annotated[int, Field("last byte of the response out, UTC", unit="us")]
     latency_ms: Annotated[float | None, Field("request's first byte in to response's last byte out", unit="ms")]
     ttft_ms: Annotated[float | None, Field("to the first content delta; only of streams", unit="ms")]
-    provider_latency_ms: Annotated[float | None, Field("the same at the egress; not measured yet", unit="ms")]
-    proxy_overhead_ms: Annotated[float | None, Field("latency less provider latency; not measured yet", unit="ms")]
+    provider_latency_ms: Annotated[float | None, Field("the same at the egress, over all attempts", unit="ms")]
+    provider_ttft_ms: Annotated[float | None, Field("the same at the egress, of the last attempt", unit="ms")]
+    proxy_overhead_ms: Annotated[float | None, Field("latency less provider latency", unit="ms")]
     status: Annotated[Status, Field("how it ended")]
     http_status: Annotated[int | None, Field("HTTP status that the harness was told")]
     error_code: Annotated[str | None, Field("error's own code or type, as on the wire")]
@@ -259,13 +297,22 @@ class Request:
     reasoning_tokens: Annotated[int | None, Field("part of the output that was reasoning", unit="tokens")]
     usage_source: Annotated[UsageSource | None, Field("whose numbers the tokens are")]
     tool_calls: Annotated[int | None, Field("tool calls in the answer")]
-    attempts: Annotated[int | None, Field("upstream attempts, known at the egress; not measured yet")]
+    attempts: Annotated[int | None, Field("attempts at the provider; none when they went round the meter")]
     cost_usd: Annotated[float | None, Field("price of the tokens; none when unknown", unit="usd")]
     price_table_version: Annotated[str | None, Field("version of the price table")]
-    request_bytes: Annotated[int, Field("size of the request's body", unit="bytes")]
-    response_bytes: Annotated[int, Field("size of the response's body", unit="bytes")]
+    request_bytes: Annotated[int | None, Field("size of the request's body", unit="bytes")]
+    response_bytes: Annotated[int | None, Field("size of the response's body", unit="bytes")]
+    system_bytes: Annotated[int | None, Field("size of the system prompt", unit="bytes")]
+    tools: Annotated[int | None, Field("how many tools were offered")]
+    tools_bytes: Annotated[int | None, Field("size of their definitions", unit="bytes")]
+    history_bytes: Annotated[int | None, Field("size of what was said, tool calls included", unit="bytes")]
+    tool_results_bytes: Annotated[int | None, Field("size of tool results", unit="bytes")]
+    media_bytes: Annotated[int | None, Field("size of pictures and other files", unit="bytes")]
+    messages: Annotated[int | None, Field("how many messages were sent")]
+    prefix: Annotated[str | None, Field("its parts as a cache reads them, JSON array: kind, bytes, keyed digest")]
     tags: Annotated[str, Field("request tags, JSON array")]
     harness_ids: Annotated[str, Field("ids of its own that the harness sent, JSON object by header")]
+    discrepancies: Annotated[str, Field("where the three witnesses differ, and why, JSON array")]
     gateway_id: Annotated[str, Field("run of the gateway that saw it")]
     records: Annotated[int, Field("how many spool records this row was made from")]
     late: Annotated[bool, Field("came after its session was finalized")]

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from agentdyno.core.errors import UserError
 from agentdyno.core.names import suggestion
 
-SECRET_NAMES = frozenset({"session_key", "gateway_url_with_key"})
+KEY_IN_ADDRESS = "gateway_url_with_key"
+"""For harnesses that take a base URL and no key. Only the stand's gateway takes a key there."""
+SECRET_NAMES = frozenset({"session_key", KEY_IN_ADDRESS})
 """What holds the session's key."""
 STAND_NAMES = SECRET_NAMES | {"gateway_url", "model", "small_model", "session_id", "files_dir", "workspace"}
 """What the stand fills in, in every template."""

@@ -4,17 +4,20 @@ The order in which the evidence is asked:
 
 1. no answer was recorded: the gateway died, `proxy_error` with `gateway_lost`;
 2. the stand refused: `rejected`, or `proxy_error` where it could not serve at all (503);
-3. an error was on the wire, as an HTTP status of 400 or more or as an error inside a 200: LiteLLM's failure record says
-   whose it was. Without one, a 200 with an error inside is the provider's, and so is an HTTP error that carries the
-   provider's request id; any other HTTP error is the proxy's own, since nothing shows that a provider was asked;
+3. an error was on the wire, as an HTTP status of 400 or more or as an error inside a 200: the last attempt at the
+   provider says whose it was, else LiteLLM's failure record. Without either, a 200 with an error inside is the
+   provider's, and so is an HTTP error that carries the provider's request id; any other HTTP error is the proxy's own,
+   since nothing shows that a provider was asked;
 4. the harness went away before the end: `client_disconnect`;
-5. the answer is not whole though the harness stayed: the fault that LiteLLM recorded, else `proxy_error`, because it
-   was the proxy that fell silent and nothing shows that the provider did;
+5. the answer is not whole though the harness stayed: the provider's fault where it ended the last attempt too early,
+   else the one that LiteLLM recorded, else `proxy_error`, because it was the proxy that fell silent;
 6. a chat stream in which nothing was said, and of which nobody counted a token: the provider's answer was none, and
    LiteLLM made the end of it. `provider_error` with `unreadable_answer`;
-7. `ok`. A harness that hangs up after the terminal event has a whole answer.
+7. the answer looks whole, but the provider's own was not: it held an error, or broke off, and LiteLLM made the end of
+   it. `provider_error`;
+8. `ok`. A harness that hangs up after the terminal event has a whole answer.
 
-Of a token count or a list of models, which no model answers, 4 to 6 are not asked: below 400 it is `ok`.
+Of a token count or a list of models, which no model answers, 4 to 7 are not asked: below 400 it is `ok`.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from agentdyno.core.evidence import Heard
+from agentdyno.core.evidence import Attempt, Heard
 from agentdyno.core.exchange import Entered, Routed
 from agentdyno.core.records import Status
 from agentdyno.core.side_calls import is_inference
@@ -109,6 +112,7 @@ _BY_EXCEPTION: Mapping[str, _Fault] = MappingProxyType(
         "RouterRateLimitErrorBasic": _Fault("proxy_error", "rate_limit"),
     }
 )
+_NO_CONNECTION = _Fault("provider_error", "connection")
 _OTHER_EXCEPTION = _Fault("proxy_error", "internal")
 """An exception that LiteLLM did not map is one of its own code."""
 _UNUSABLE_INPUTS = (
@@ -172,6 +176,9 @@ _BY_HTTP_STATUS: Mapping[int, ErrorClass] = MappingProxyType(
         529: "overloaded",
     }
 )
+_DISCONNECT = "ClientDisconnected"
+"""How LiteLLM's record names no exception, but the client that went away."""
+_REFUSED_BY_KEY = frozenset({"401", "402", "403"})
 _GENERIC = frozenset({"invalid_request", "server_error"})
 _OK = Verdict("ok")
 _LOST = Verdict("proxy_error", None, "gateway_lost")
@@ -179,10 +186,12 @@ _LEFT = Verdict("client_disconnect")
 _NO_ANSWER = Verdict("provider_error", None, "unreadable_answer")
 
 
-def verdict(entered: Entered, answered: Heard | None, routed: Routed | None, *, counted: bool) -> Verdict:
+def verdict(
+    entered: Entered, answered: Heard | None, routed: Routed | None, attempt: Attempt | None, *, counted: bool
+) -> Verdict:
     """How the request ended; the module's head says in which order the evidence is asked.
 
-    `counted` says whether anybody told tokens of it.
+    `attempt` is the last one at the provider; `counted` says whether anybody told tokens of it.
     """
     if answered is None:
         return _LOST
@@ -190,18 +199,63 @@ def verdict(entered: Entered, answered: Heard | None, routed: Routed | None, *, 
         return _refused(answered.refusal, answered.http_status)
     failure = routed if routed is not None and routed.status == "failure" else None
     if answered.error_code is not None or (answered.http_status is not None and answered.http_status >= 400):
-        return _failed(answered, failure)
+        return _failed(answered, failure, attempt)
     if answered.http_status is not None and not is_inference(entered.purpose):
         return _OK
     if answered.complete and answered.http_status is not None:
-        return _OK if counted or not _is_hollow(entered, answered) else _hollow(failure)
+        if not counted and _is_hollow(entered, answered):
+            return _hollow(failure)
+        return _OK if attempt is None else _verdict_on_attempt(attempt)
     if answered.disconnected:
         return _LEFT
+    if attempt is not None and _broke_off(attempt):
+        return _verdict_on_attempt(attempt)
     if answered.http_status is None:
         return _cut_short(failure, "internal")
     if entered.surface is None:
         return _OK  # not inference: there is no dialect that could tell whether it is whole
     return _cut_short(failure, "incomplete_stream" if entered.streamed else "unreadable_answer")
+
+
+def recorded_verdict(exception: str | None, code: str | None) -> Verdict:
+    """The verdict on a failure of which LiteLLM's record alone tells: its exception's name, and its code.
+
+    What a key may not do LiteLLM refuses by an exception of its own code; a provider's refusal has one that it mapped.
+    """
+    if exception == _DISCONNECT:
+        return _LEFT
+    fault = _OTHER_EXCEPTION if exception is None else _BY_EXCEPTION.get(exception.rpartition(".")[2], _OTHER_EXCEPTION)
+    if fault is not _OTHER_EXCEPTION:
+        return Verdict(fault.status, code, _most_specific(fault.error_class, _code_class(code)))
+    error_class = _code_class(code) or fault.error_class
+    return Verdict("rejected" if code in _REFUSED_BY_KEY else fault.status, code, error_class)
+
+
+def _broke_off(attempt: Attempt) -> bool:
+    """Whether the provider ended an answer before it was whole. Where no dialect reads it, nobody can tell."""
+    whole = attempt.complete or attempt.finish_reason is not None
+    return attempt.surface is not None and attempt.succeeded and not whole and not attempt.abandoned
+
+
+def _verdict_on_attempt(attempt: Attempt) -> Verdict:
+    """The verdict on an answer by the provider's own wire."""
+    if attempt.error_code is not None:
+        error_class = _most_specific(_code_class(attempt.error_code), _http_class(attempt.http_status))
+        return Verdict("provider_error", attempt.error_code, error_class or "server_error")
+    if _broke_off(attempt):
+        return Verdict("provider_error", None, "incomplete_stream" if attempt.streamed else "unreadable_answer")
+    return _OK
+
+
+def _whose_fault(attempt: Attempt) -> Status | None:
+    """Whose fault an error is that the harness was told, by the last attempt; None where that does not tell."""
+    if attempt.error_code is not None or (attempt.http_status is not None and not attempt.succeeded):
+        return "provider_error"
+    if attempt.failure is not None:
+        return _BY_EXCEPTION.get(attempt.failure, _NO_CONNECTION).status
+    if attempt.surface is None or attempt.abandoned:
+        return None
+    return "provider_error" if _broke_off(attempt) else "proxy_error"
 
 
 def _refused(refusal: str, http_status: int | None) -> Verdict:
@@ -211,18 +265,20 @@ def _refused(refusal: str, http_status: int | None) -> Verdict:
     return Verdict("rejected", refusal, _http_class(http_status))
 
 
-def _failed(answered: Heard, failure: Routed | None) -> Verdict:
+def _failed(answered: Heard, failure: Routed | None, attempt: Attempt | None) -> Verdict:
     """The verdict on an error that the harness was told."""
     fault = _recorded_fault(failure)
+    error_class = _class_of_failure(answered, fault, attempt)
     code = answered.error_code
-    known = fault.error_class if fault is not None else None
-    if fault is _OTHER_EXCEPTION and answered.http_status is not None and 400 <= answered.http_status < 500:
-        known = None  # LiteLLM's own complaint of the request, whose HTTP status says more
-    error_class = _most_specific(known, _code_class(code), _http_class(answered.http_status))
-    if code is None and failure is not None:
+    if attempt is not None and attempt.error_code is not None:
+        code = attempt.error_code
+    elif code is None and failure is not None:
         code = failure.error_code
     if error_class == "timeout":
         return Verdict("timeout", code, error_class)
+    whose = None if attempt is None else _whose_fault(attempt)
+    if whose is not None:
+        return Verdict(whose, code, error_class)
     inside_200 = answered.http_status is not None and answered.http_status < 400
     if fault is not None and not inside_200:
         return Verdict(fault.status, code, error_class)
@@ -230,6 +286,20 @@ def _failed(answered: Heard, failure: Routed | None) -> Verdict:
         seen is not None and seen.provider_request_id is not None for seen in (answered, failure)
     )
     return Verdict("provider_error" if providers else "proxy_error", code, error_class)
+
+
+def _class_of_failure(answered: Heard, fault: _Fault | None, attempt: Attempt | None) -> ErrorClass | None:
+    """The class of an error that the harness was told, by what befell the provider, or else by LiteLLM's word."""
+    known = None if fault is None else fault.error_class
+    if fault is _OTHER_EXCEPTION and answered.http_status is not None and 400 <= answered.http_status < 500:
+        known = None  # LiteLLM's own complaint of the request, whose HTTP status says more
+    befell: tuple[ErrorClass | None, ...] = ()
+    if attempt is not None:
+        broke = None if attempt.failure is None else _BY_EXCEPTION.get(attempt.failure, _NO_CONNECTION).error_class
+        befell = (_code_class(attempt.error_code), _http_class(attempt.http_status), broke)
+        if known == "connection" and attempt.http_status is not None and not attempt.succeeded:
+            known = None  # LiteLLM has this word for errors that the provider answered with, too
+    return _most_specific(*befell, known, _code_class(answered.error_code), _http_class(answered.http_status))
 
 
 def _cut_short(failure: Routed | None, error_class: ErrorClass) -> Verdict:

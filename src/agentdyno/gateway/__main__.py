@@ -12,6 +12,7 @@ from pathlib import Path
 
 from uvicorn.loops.auto import auto_loop_factory
 
+from agentdyno.core.errors import DynoError
 from agentdyno.gateway.server import GatewaySettings, serve
 from agentdyno.logs import configure_logging
 from agentdyno.store.address import DATABASE_URL, named_ledger
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--litellm-config", type=Path, required=True)
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--warm-up-fd", type=int, required=True)
-    parser.add_argument("--unpriced", action="append", default=[], help="provider that the price table does not know")
+    parser.add_argument("--price-sources", type=Path, required=True)
     parser.add_argument("--secret-env", action="append", default=[], help="NAME of a variable whose value is a secret")
     arguments = parser.parse_args()
     configure_logging(known_secrets=[os.environ.get(name, "") for name in (*arguments.secret_env, DATABASE_URL)])
@@ -37,7 +38,7 @@ def main() -> None:
         arguments.spool,
         arguments.gateway_id,
         arguments.litellm_config,
-        frozenset(arguments.unpriced),
+        arguments.price_sources,
     )
     listener, warm_up_listener = (socket.socket(fileno=fd) for fd in (arguments.listen_fd, arguments.warm_up_fd))
     # LiteLLM prints, traces included, past the log and its redaction.
@@ -56,4 +57,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DynoError as fault:
+        raise SystemExit(str(fault)) from fault  # the stand shows the last line of the log

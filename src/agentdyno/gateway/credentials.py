@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from agentdyno.store.ledger import Ledger
 # Readers of the file wait for no writer. Where they must, it is out of reach, and nothing else is served meanwhile.
 _FILE_TIMEOUT_S = 0.05
 _SHARED_TIMEOUT_S = 1.0
+_HELD_UP_S = 0.25
+"""A wait that lasts so much longer than it was to says that the event loop stood still."""
 _SQL = scope_sql("%s")
 
 
@@ -54,10 +57,14 @@ class SharedCredentials:
         self._abandoned: set[asyncio.Task[CredentialScope | None]] = set()
 
     async def look_up(self, key_hash: str) -> CredentialScope | None:
-        """The scope of the key with that hash. Raises LedgerUnavailable, after a second at the latest."""
+        """The scope of the key with that hash. Raises LedgerUnavailable, after a second at the latest.
+
+        A second in which this process could have heard of an answer: not one in which LiteLLM was loading itself.
+        """
         asking = asyncio.create_task(self._ask(key_hash))
         try:
-            await asyncio.wait((asking,), timeout=_SHARED_TIMEOUT_S)
+            while await _overslept(asking, _SHARED_TIMEOUT_S):
+                pass  # the answer may be there since, and nobody had the time to read it
         finally:
             if not asking.done():
                 self._abandon(asking)
@@ -99,3 +106,10 @@ class SharedCredentials:
         self._abandoned.add(asking)
         asking.add_done_callback(self._abandoned.discard)
         asking.cancel()
+
+
+async def _overslept(task: asyncio.Task[Any], timeout_s: float) -> bool:
+    """Wait for a task; whether it is not done, and the event loop stood still meanwhile."""
+    began_s = time.monotonic()
+    await asyncio.wait((task,), timeout=timeout_s)
+    return not task.done() and time.monotonic() - began_s > timeout_s + _HELD_UP_S

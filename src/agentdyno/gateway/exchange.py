@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from agentdyno.core.anatomy import anatomy_of, digest_key
 from agentdyno.core.dialects.reading import identifier
 from agentdyno.core.dialects.table import DIALECTS, Call
 from agentdyno.core.dialects.wire import AnswerReader
 from agentdyno.core.evidence import Evidence
-from agentdyno.core.exchange import Entered, Identity
+from agentdyno.core.exchange import Anatomy, Entered, Identity, Price
 from agentdyno.core.records import SideCall, Surface
 from agentdyno.core.side_calls import purpose_of
 from agentdyno.gateway.litellm_config import model_group
@@ -38,8 +39,14 @@ class Exchange:
     disconnected: bool = False
     forwarded: bool = False
     recorded: bool = False
+    attempts: int = 0
+    """Attempts at the provider that have begun."""
+    open_attempts: int = 0
+    """Those of them that are not over."""
     hides_usage: bool = False
     """The stand asked for a stream's usage, and the harness did not: it is not shown it."""
+    anatomy: Anatomy | None = None
+    price: Price | None = None
     evidence: Evidence = field(default_factory=Evidence)
     """What was written of it so far."""
     rehearsal: bool = False
@@ -74,6 +81,11 @@ class Exchange:
         if not call.counts_tokens:
             purpose = purpose_of(facts, _rules(scope.side_calls), small_model=small_model)
             self.entered = msgspec.structs.replace(self.entered, purpose=purpose)
+
+    def dissect(self, body: bytes, credential: str) -> None:
+        """Measure the parts of the body that a model is to read. Its digests are keyed by the credential."""
+        parts = None if self.call.counts_tokens else DIALECTS[self.surface].request_parts(body)
+        self.anatomy = None if parts is None else anatomy_of(parts, digest_key(credential))
 
     def offset_us(self) -> int:
         """Microseconds since the first byte of the request."""

@@ -27,7 +27,7 @@ from agentdyno.core.dialects.reading import identifier
 from agentdyno.core.dialects.table import DIALECTS, Call, call_of
 from agentdyno.core.dialects.wire import Dialect
 from agentdyno.core.errors import SpoolFull
-from agentdyno.core.exchange import Answered, Entered
+from agentdyno.core.exchange import Answered, Entered, Price
 from agentdyno.core.records import Purpose, Surface
 from agentdyno.core.secrets import redact
 from agentdyno.gateway.admission import Admission, Refusal, RefusalCode, models_of, refuse_model
@@ -66,6 +66,7 @@ class IngressMeter:
         new_key: Callable[[int], str],
         clock_us: Callable[[], int],
         withheld_parameters: frozenset[str],
+        prices: Mapping[str, Price],
     ) -> None:
         self._app = app
         self._admission = admission
@@ -74,6 +75,7 @@ class IngressMeter:
         self._new_key = new_key
         self._clock_us = clock_us
         self._withheld_parameters = withheld_parameters
+        self._prices = prices
         self._withheld_beside_path = withheld_parameters | {"stream"}
         self.ready = False
         """Whether liveness may be reported; requests are answered before."""
@@ -161,6 +163,7 @@ class IngressMeter:
         if refused is not None:
             await self._refuse(exchange.entered, refused, exchange.started_ns, send)
             return
+        exchange.dissect(body, claim.key or "")  # what is admitted has a key
         await self._forward(exchange, claim.scope, body, receive, send)
 
     async def _refusal_of_body(self, exchange: Exchange, claim: Claim, body: bytes) -> Refusal | None:
@@ -204,6 +207,7 @@ class IngressMeter:
                 refusal=refusal,
                 error_code=refusal,
                 complete=True,
+                attempts=0,
             )
         )
         self._telemetry.answered(entered.surface, http_status, offset_us)
@@ -211,6 +215,7 @@ class IngressMeter:
 
     async def _forward(self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         counts_tokens, group = exchange.call.counts_tokens, exchange.model_group
+        exchange.price = None if counts_tokens else self._prices.get(group)
         withheld = self._withheld_parameters if exchange.call.streamed is None else self._withheld_beside_path
         path = gemini_path(scope["path"], group) if exchange.surface == "gemini" else scope["path"]
         inner = onward_scope(scope, exchange.entered.request_key, path)
@@ -293,6 +298,9 @@ class IngressMeter:
             http_status=exchange.http_status,
             disconnected=exchange.disconnected,
             forwarded=exchange.forwarded,
+            attempts=exchange.attempts,
+            anatomy=exchange.anatomy,
+            price=exchange.price,
             provider_request_id=exchange.provider_request_id,
         )
         if exchange.reader is not None:

@@ -7,15 +7,21 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-from agentdyno.core.records import Provider, Surface
+from agentdyno.core.records import Metering, Provider, Surface
 
 REQUEST_TIMEOUT_S = 6000
 # What LiteLLM would refuse, or leave out, of chats with a model at such a server that its table does not know.
 _CHAT_SERVERS = ("openai", "hosted_vllm")
 _UNKNOWN_MODELS_LACK = ("user", "verbosity")
+# LiteLLM heeds these only as numbers, and takes no notice of them as texts.
+_NUMBERS = ("num_retries", "max_retries")
+# A key would be sent in the place of a signature.
+_SIGNED = ("bedrock", "sagemaker", "sagemaker_chat")
 # On this surface LiteLLM would itself refuse a reasoning effort for any model that its table does not praise for it.
-_MODEL_INFO: Mapping[Surface, dict[str, Any]] = MappingProxyType(
-    {"openai_responses": {"model_info": {"supports_reasoning": True}}}
+_MODEL_INFO: Mapping[Surface, dict[str, Any]] = MappingProxyType({"openai_responses": {"supports_reasoning": True}})
+# LiteLLM makes nothing of it: the gateway reads it out of the configuration again.
+_METERING_INFO: Mapping[Metering, dict[str, Any]] = MappingProxyType(
+    {"transport": {}, "pass_through": {"metering": "pass_through"}}
 )
 
 
@@ -36,18 +42,24 @@ def deployments(provider: Provider, base_url: str | None) -> list[dict[str, Any]
     """
     entries: list[dict[str, Any]] = []
     for surface, route in provider.routes.items():
-        parameters: dict[str, Any] = dict(provider.options)
+        parameters: dict[str, Any] = {
+            name: int(value) if name in _NUMBERS and value.isdecimal() else value
+            for name, value in provider.options.items()
+        }
         if base_url is not None:
             parameters["api_base"] = base_url.rstrip("/") + route.path
         if surface == "openai_chat" and route.litellm_provider in _CHAT_SERVERS:
             parameters["allowed_openai_params"] = list(_UNKNOWN_MODELS_LACK)
-        # LiteLLM refuses to call without a key, even where the provider wants none.
-        parameters["api_key"] = f"os.environ/{provider.api_key_env}" if provider.api_key_env else "none"
+        if provider.api_key_env is not None:
+            parameters["api_key"] = f"os.environ/{provider.api_key_env}"
+        elif route.litellm_provider.partition("/")[0] not in _SIGNED:
+            parameters["api_key"] = "none"  # LiteLLM refuses to call without one, even where the provider wants none
+        info = {**_MODEL_INFO.get(surface, {}), **_METERING_INFO[provider.metering]}
         entries += [
             {
                 "model_name": model_group(provider.name, model, surface),
                 "litellm_params": {"model": f"{route.litellm_provider}/{model}", **parameters},
-                **_MODEL_INFO.get(surface, {}),
+                **({"model_info": info} if info else {}),
             }
             for model in provider.models
         ]
@@ -74,4 +86,13 @@ def litellm_config(providers: Iterable[Provider], base_urls: Mapping[str, str]) 
         },
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         "general_settings": {"cancel_on_disconnect": True, "disable_spend_logs": True},
+    }
+
+
+def passed_through(config: Mapping[str, Any]) -> dict[str, str]:
+    """The model groups of a configuration that are to be reached by the pass-through, with their real addresses."""
+    return {
+        entry["model_name"]: entry["litellm_params"]["api_base"]
+        for entry in config["model_list"]
+        if entry.get("model_info", {}).get("metering") == "pass_through"
     }

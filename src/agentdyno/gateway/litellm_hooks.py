@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException, UserAPIKeyAuth
@@ -18,6 +18,7 @@ from agentdyno.core.dialects.reading import error_code, identifier, name, usage_
 from agentdyno.core.exchange import Routed
 from agentdyno.core.ids import session_tags
 from agentdyno.gateway.exchange import CURRENT, Exchange
+from agentdyno.gateway.pass_through import PassThrough
 from agentdyno.gateway.recording import note
 from agentdyno.store.spool import SpoolWriter
 
@@ -95,28 +96,12 @@ def _ask_for_usage(data: dict[str, Any]) -> bool:
     return True
 
 
-class PriceTable(NamedTuple):
-    """What LiteLLM's bundled price table knew, before every configured model was entered into it at a price of 0."""
-
-    version: str
-    providers_of: Mapping[str, str | None]
-    """LiteLLM's provider for each name in the table."""
-    unpriced: frozenset[str]
-    """Our providers at addresses of their own: what they charge is not what the vendor of that name does."""
-
-    def has(self, provider: str, litellm_provider: str | None, model: str) -> bool:
-        """Whether a model of one of our providers has a price."""
-        if provider in self.unpriced or litellm_provider is None:
-            return False
-        return f"{litellm_provider}/{model}" in self.providers_of or self.providers_of.get(model) == litellm_provider
-
-
 class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types that mypy follows here
     """Routes each request to its session's provider, and writes LiteLLM's report of it to the spool at once."""
 
-    def __init__(self, spool: SpoolWriter, clock_us: Callable[[], int], prices: PriceTable) -> None:
+    def __init__(self, spool: SpoolWriter, clock_us: Callable[[], int], passing: PassThrough) -> None:
         super().__init__()
-        self._prices = prices
+        self._passing = passing
         self._spool = spool
         self._clock_us = clock_us
 
@@ -132,6 +117,9 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
         if exchange.surface == "openai_chat" and data.get("stream") is True:
             exchange.hides_usage = _ask_for_usage(data)
         data["model"] = exchange.model_group
+        passed = self._passing.address_for(exchange)
+        if passed is not None:
+            data["api_base"] = passed
         for place in ("metadata", "litellm_metadata"):
             if isinstance(data.get(place), dict) and "user_api_key_hash" in data[place]:
                 data[place]["tags"] = request_tags(exchange)
@@ -167,9 +155,8 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
         call_id = report.get("litellm_call_id") or kwargs.get("litellm_call_id")
         usage = (report.get("metadata") or {}).get("usage_object")
         error = report.get("error_information") or {}
-        priced = exchange is not None and self._prices.has(
-            exchange.scope.provider, report.get("custom_llm_provider"), exchange.model
-        )
+        # Every configured model is in LiteLLM's table, at 0 where nobody told its price.
+        priced = exchange is not None and exchange.price is not None and status == "success"
         headers = (report.get("hidden_params") or {}).get("additional_headers") or {}
         return Routed(
             request_key=exchange.entered.request_key if exchange is not None else str(call_id),
@@ -178,13 +165,13 @@ class Recorder(CustomLogger):  # type: ignore[misc]  # LiteLLM carries no types 
             litellm_call_id=identifier(call_id),
             litellm_provider=report.get("custom_llm_provider"),
             model=name(report.get("model")),
-            api_base=str(report.get("api_base") or "").partition("?")[0] or None,  # some providers take keys behind it
+            # Some providers take keys behind it.
+            api_base=self._passing.address_behind(str(report.get("api_base") or "").partition("?")[0]) or None,
             response_id=identifier(report.get("id")) if status == "success" else None,  # of a failure LiteLLM's own
             provider_request_id=identifier(next((headers[n] for n in _REQUEST_ID_HEADERS if headers.get(n)), None)),
             usage=usage_object(usage),
             # A provider may put a sentence there, and quote in it what it was told.
             error_code=error_code({"code": error["error_code"]}) if error.get("error_code") else None,
             error_class=error.get("error_class") or None,
-            cost_usd=report.get("response_cost") if priced and status == "success" else None,
-            price_table_version=self._prices.version if priced else None,
+            cost_usd=report.get("response_cost") if priced else None,
         )

@@ -6,22 +6,19 @@ The row costs the gateway some 15 µs of a request's milliseconds, and saves a c
 from __future__ import annotations
 
 from agentdyno.core.evidence import read_record
-from agentdyno.core.exchange import Answered, Made, Routed
+from agentdyno.core.exchange import Answered, Made, Routed, Tried
 from agentdyno.core.normalize import NO_ROW, NORMALIZER_VERSION, normalize
 from agentdyno.gateway.exchange import Exchange
 from agentdyno.store.spool import SpoolWriter
 
-_WHOLE = 3
-"""A request that came in, was answered and was reported on. What is told later, the collector adds."""
 
-
-def note(spool: SpoolWriter, exchange: Exchange, record: Answered | Routed) -> None:
+def note(spool: SpoolWriter, exchange: Exchange, record: Answered | Routed | Tried) -> None:
     """Append a record of a forwarded exchange, and its row when it is the last that is awaited."""
     line = spool.append_or_hold(record)
     evidence = exchange.evidence
     try:
         evidence.hear(read_record(line), line)
-        if evidence.settled and evidence.records == _WHOLE:
+        if evidence.settled and evidence.entered_line is not None and not exchange.open_attempts:
             row = normalize(evidence, spool.gateway_id)
             spool.append_or_hold(Made(exchange.entered.request_key, NORMALIZER_VERSION, row))
     except NO_ROW:

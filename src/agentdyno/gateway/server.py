@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -14,23 +15,32 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from secrets import token_bytes, token_urlsafe
 from typing import NamedTuple
 
+import msgspec
 import uvicorn
+import yaml
 from starlette.types import ASGIApp
 
 from agentdyno.clock import now_us
+from agentdyno.core.dialects.table import DIALECTS
 from agentdyno.core.errors import SpoolFull
+from agentdyno.core.exchange import Price
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.gateway.admission import Admission, CredentialLookUp
+from agentdyno.gateway.asgi_server import AsgiServer
 from agentdyno.gateway.credentials import credentials_of
+from agentdyno.gateway.egress import EgressMeter, meter_litellm
 from agentdyno.gateway.garbage import collected_between_events
 from agentdyno.gateway.ingress import IngressMeter
+from agentdyno.gateway.litellm_config import passed_through
+from agentdyno.gateway.pass_through import PassThrough, serve_pass_through
+from agentdyno.gateway.prices import PriceSource, resolved_prices
 from agentdyno.gateway.telemetry import Telemetry
 from agentdyno.gateway.warm_up import warm_up
 from agentdyno.store.address import LedgerAddress
@@ -51,16 +61,8 @@ class GatewaySettings(NamedTuple):
     spool: Path
     gateway_id: str
     litellm_config: Path
-    unpriced: frozenset[str]
-    """Providers whose prices LiteLLM's table does not tell."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that leaves signals to us: it would raise them again before LiteLLM's logs are flushed."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    price_sources: Path
+    """Where the price of each route comes from, as JSON."""
 
 
 def _prepare_environment(config: Path) -> None:
@@ -68,30 +70,30 @@ def _prepare_environment(config: Path) -> None:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no download of prices
     os.environ["LITELLM_MASTER_KEY"] = "sk-" + token_urlsafe(32)  # demanded, never used: the ingress admits
     os.environ["LITELLM_MODE"] = "PRODUCTION"  # no .env file of the current folder
-    os.environ["LITELLM_RUST"] = "0"
+    os.environ["LITELLM_RUST"] = "0"  # its native client cannot be metered
     os.environ["LITELLM_LOG"] = "ERROR"  # until it is silenced altogether
     os.environ["CONFIG_FILE_PATH"] = str(config)
-    os.environ.pop("DATABASE_URL", None)
+    for name in ("DATABASE_URL", "DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2"):  # the last two choose other clients
+        os.environ.pop(name, None)
 
 
-def _litellm_app(spool: SpoolWriter, unpriced: frozenset[str]) -> ASGIApp:
+def _litellm_app(spool: SpoolWriter, egress: EgressMeter, passing: PassThrough) -> ASGIApp:
     _silence_litellm()
     # LiteLLM tries to import this on every request; so marked, the attempt fails without a search of the disk.
     sys.modules["litellm_enterprise"] = None  # type: ignore[assignment]  # None is the import system's own mark
     import litellm
     from litellm.proxy import hooks, proxy_server
 
-    from agentdyno.gateway.litellm_hooks import PriceTable, Recorder, authenticate
+    from agentdyno.gateway.litellm_hooks import Recorder, authenticate
 
     _silence_litellm()
     hooks.PROXY_HOOKS.clear()  # they cost 5%, limit what we do not use, and write the ids of responses anew
     _keep_response_ids()
     middleware = proxy_server.app.user_middleware
     middleware[:] = [layer for layer in middleware if layer.cls.__name__ in _KEPT_MIDDLEWARE]
-    providers_of = {name: entry.get("litellm_provider") for name, entry in litellm.model_cost.items()}
-    prices = PriceTable(f"litellm-{version('litellm')}", providers_of, unpriced)
-    litellm.callbacks.append(Recorder(spool, now_us, prices))
+    litellm.callbacks.append(Recorder(spool, now_us, passing))
     proxy_server.user_custom_auth = authenticate
+    meter_litellm(egress, passing.leads_to)
     app: ASGIApp = proxy_server.app
     return app
 
@@ -186,16 +188,29 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
     """
     _prepare_environment(settings.litellm_config)
     spool = SpoolWriter(settings.spool, settings.gateway_id)
-    app = _litellm_app(spool, settings.unpriced)
+    egress = EgressMeter(spool)
+    addresses = passed_through(yaml.safe_load(settings.litellm_config.read_bytes()))
     try:
-        async with credentials_of(settings.ledger) as look_up:
-            await _serve(_meter(app, look_up, spool), app, listener, warm_up_listener, spool)
+        async with serve_pass_through(egress, addresses) as passing:
+            app = _litellm_app(spool, egress, passing)
+            prices = _read_prices(settings.price_sources)
+            async with credentials_of(settings.ledger) as look_up:
+                meter = _meter(app, look_up, spool, prices)
+                await _serve(meter, egress, functools.partial(warm_up, app, warm_up_listener), listener, spool)
         return await _write_last(spool)
     finally:
         spool.close()
 
 
-def _meter(app: ASGIApp, look_up: CredentialLookUp, spool: SpoolWriter) -> IngressMeter:
+def _read_prices(sources: Path) -> dict[str, Price]:
+    """The price of each route that has one. To be read before LiteLLM enters every configured model at a price of 0."""
+    import litellm
+
+    decoded = msgspec.json.decode(sources.read_bytes(), type=dict[str, PriceSource])
+    return resolved_prices(decoded, litellm.model_cost, f"litellm-{version('litellm')}")
+
+
+def _meter(app: ASGIApp, look_up: CredentialLookUp, spool: SpoolWriter, prices: Mapping[str, Price]) -> IngressMeter:
     from agentdyno.gateway.litellm_hooks import WITHHELD_FROM_BODIES
 
     # Seeded once: asking the system on every request would yield the interpreter to LiteLLM's threads each time.
@@ -208,13 +223,21 @@ def _meter(app: ASGIApp, look_up: CredentialLookUp, spool: SpoolWriter) -> Ingre
         new_key=lambda at_us: time_ordered_id("req", at_us, randomness.randbytes(10)),
         clock_us=now_us,
         withheld_parameters=WITHHELD_FROM_BODIES,
+        prices=prices,
     )
 
 
 async def _serve(
-    meter: IngressMeter, app: ASGIApp, listener: socket.socket, warm_up_listener: socket.socket, spool: SpoolWriter
+    meter: IngressMeter,
+    egress: EgressMeter,
+    rehearse: Callable[[], Awaitable[None]],
+    listener: socket.socket,
+    spool: SpoolWriter,
 ) -> None:
-    """Serve until a signal or the stand's end says to stop, and until what was in flight then is finished."""
+    """Serve until a signal or the stand's end says to stop, and until what was in flight then is finished.
+
+    Raises GatewayFault, after an orderly end, when the rehearsal went past the egress meter.
+    """
     config = uvicorn.Config(
         meter,
         http="httptools",
@@ -223,7 +246,7 @@ async def _serve(
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=75,
     )
-    server = _Server(config)
+    server = AsgiServer(config)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -238,7 +261,12 @@ async def _serve(
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             await _started(server, serving)
             _stop_counting_deployments()
-            await warm_up(app, warm_up_listener)
+            await rehearse()
+            unmetered = None if server.should_exit else egress.unmetered(DIALECTS)
+            if unmetered is not None:
+                stop()
+                await serving
+                raise unmetered
             gc.collect()
             gc.freeze()  # what a start leaves behind stays, and need not be looked through again
             meter.ready = True

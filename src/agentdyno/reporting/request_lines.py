@@ -25,6 +25,7 @@ _FIELDS = (
     _Field("ttft ms", 7, ">"),
     _Field("tokens in", 9, ">"),
     _Field("out", 7, ">"),
+    _Field("counted by", 10),
     _Field("cost usd", 9, ">"),
     _Field("error", 0),
 )
@@ -42,6 +43,7 @@ def request_line(request: Request) -> str:
         number(request.ttft_ms),
         number(request.input_tokens),
         number(request.output_tokens),
+        request.usage_source or UNKNOWN,
         number(request.cost_usd, 4),
         request.error_class or "",
     )

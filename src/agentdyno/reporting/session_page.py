@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rich.table import Table
@@ -14,6 +15,7 @@ from agentdyno.reporting.wording import UNKNOWN, ending, harmless, moment, numbe
 from agentdyno.store.queries import SessionTotals
 
 _GIB = 1024**3
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class _Fact(NamedTuple):
@@ -26,13 +28,20 @@ def is_fruitless(totals: SessionTotals | None) -> bool:
     return totals is None or totals.work_ok == 0
 
 
-def session_line(session: Session, totals: SessionTotals | None, first: Request | None = None) -> str:
-    """A session's end in one line; of one without any good answer, why: from its first request."""
+def session_line(
+    session: Session, totals: SessionTotals | None, first: Request | None = None, unexplained: int = 0
+) -> str:
+    """A session's end in one line; of one without any good answer, why: from its first request.
+
+    `unexplained` is in how many of its requests the witnesses differ for no cause that is known.
+    """
     parts = [f"session {session.session_id} {session.outcome or f'is open ({session.phase})'}"]
     if totals is not None:
         parts += [f"{plural(totals.requests, 'request')}{_failed(totals)}", f"tokens {_tokens(totals)}"]
     elif session.outcome is None:
         parts.append("no request yet")
+    if unexplained:
+        parts.append(f"discrepancies unexplained in {plural(unexplained, 'request')}")
     if session.command_exit_code:
         parts.append(f"the command ended with {ending(session.command_exit_code)}")
     if session.checks_total is not None:
@@ -67,18 +76,25 @@ def _remark(session: Session, totals: SessionTotals | None) -> str | None:
     return f"exit code 0, though none of its {number(totals.requests)} requests succeeded"
 
 
-def render_sessions(sessions: Iterable[Session], totals: Mapping[str, SessionTotals]) -> PlainTable:
-    """A row for every session."""
+def render_sessions(
+    sessions: Iterable[Session], totals: Mapping[str, SessionTotals], unexplained: Mapping[str, int] = _NONE
+) -> PlainTable:
+    """A row for every session; `unexplained` as in `session_line`, by the sessions' ids."""
     columns = (
         *(Column(heading) for heading in ("session", "variant", "task card", "state", "created")),
         Column("requests", "right"),
+        Column("unexplained", "right", optional=True),
         Column("checks", "right", optional=True),
         Column("label", optional=True, prose=True),
     )
-    return plain_table(columns, (_session_row(session, totals.get(session.session_id)) for session in sessions))
+    rows = (
+        _session_row(session, totals.get(session.session_id), unexplained.get(session.session_id, 0))
+        for session in sessions
+    )
+    return plain_table(columns, rows)
 
 
-def _session_row(session: Session, totals: SessionTotals | None) -> tuple[str | None, ...]:
+def _session_row(session: Session, totals: SessionTotals | None, unexplained: int) -> tuple[str | None, ...]:
     return (
         session.session_id,
         session.variant,
@@ -86,17 +102,21 @@ def _session_row(session: Session, totals: SessionTotals | None) -> tuple[str | 
         session.outcome or session.phase,
         moment(session.created_at_us),
         "0" if totals is None else f"{number(totals.requests)}{_failed(totals)}",
+        number(unexplained) if unexplained else None,
         f"{session.checks_passed}/{session.checks_total}" if session.checks_total is not None else None,
         session.label,
     )
 
 
-def render_session(session: Session, totals: SessionTotals | None) -> Table:
-    """Everything that was recorded of a session, but for its requests; what is unknown is left out."""
+def render_session(session: Session, totals: SessionTotals | None, unexplained: int = 0) -> Table:
+    """Everything that was recorded of a session, but for its requests; what is unknown is left out.
+
+    `unexplained` as in `session_line`.
+    """
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for fact in _facts(session, totals):
+    for fact in _facts(session, totals, unexplained):
         table.add_row(fact.name, Text(harmless(fact.text)))
     return table
 
@@ -132,7 +152,7 @@ def _request_row(request: Request, *, with_purpose: bool) -> tuple[str | None, .
     )
 
 
-def _facts(session: Session, totals: SessionTotals | None) -> Iterator[_Fact]:
+def _facts(session: Session, totals: SessionTotals | None, unexplained: int) -> Iterator[_Fact]:
     yield _Fact("session", session.session_id)
     yield _Fact("state", session.outcome or f"open: {session.phase}, until {moment(session.expires_at_us)}")
     yield from _given(("label", session.label), ("notes", session.notes), ("experiment", session.experiment))
@@ -149,6 +169,8 @@ def _facts(session: Session, totals: SessionTotals | None) -> Iterator[_Fact]:
     yield _Fact("requests", "none" if totals is None else f"{number(totals.requests)}{_failed(totals)}")
     if totals is not None:
         yield _Fact("tokens", _tokens(totals))
+    if unexplained:
+        yield _Fact("unexplained", f"discrepancies in {plural(unexplained, 'request')}; `dyno reconcile` shows them")
     if session.checks_total is not None:
         yield _Fact("checks", f"{session.checks_passed} of {session.checks_total} held")
     if session.command_exit_code is not None:
@@ -174,7 +196,9 @@ def _failed(totals: SessionTotals) -> str:
 def _tokens(totals: SessionTotals) -> str:
     if totals.input_tokens is None and totals.output_tokens is None:
         return "unknown"
-    return f"{number(totals.input_tokens)} in, {number(totals.output_tokens)} out"
+    doubts = ((totals.by_proxy, "LiteLLM's count"), (totals.estimated, "an estimate"))
+    marks = (f"of {plural(count, 'request')} {whose}" for count, whose in doubts if count)
+    return _in_brackets(f"{number(totals.input_tokens)} in, {number(totals.output_tokens)} out", *marks)
 
 
 def _error(request: Request) -> str:
@@ -195,8 +219,12 @@ def _repository(session: Session) -> str | None:
 def _stand(session: Session) -> str | None:
     if session.agentdyno_version is None:
         return None
-    versions = (f"LiteLLM {session.litellm_version}", f"prices {session.price_table_version}")
-    return ", ".join((f"agentdyno {session.agentdyno_version}", *versions))
+    parts = (
+        ("agentdyno", session.agentdyno_version),
+        ("LiteLLM", session.litellm_version),
+        ("prices", session.price_table_version),
+    )
+    return ", ".join(f"{name} {version}" for name, version in parts if version is not None)
 
 
 def _machine(session: Session) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -79,14 +81,22 @@ def _remarks(table: VariantTable) -> list[str]:
     lines += [f"not in the figures: {plural(count, 'session')} {how}" for count, how in left_out if count]
     if table.differing:
         lines.append(f"not comparable without care: sessions differ in {', '.join(table.differing)}")
-    lines += [
-        f"{variant.variant}: the tokens of {plural(variant.estimated_requests, 'request')} are estimated"
-        for variant in table.variants
-        if variant.estimated_requests
-    ]
+    lines += [f"{variant.variant}: {remark}" for variant in table.variants for remark in _doubts(variant)]
     lines += [
         f"{variant.variant} is not one thing: its sessions differ in {', '.join(variant.differing)}"
         for variant in table.variants
         if variant.differing
     ]
     return lines
+
+
+def _doubts(variant: VariantSummary) -> Iterator[str]:
+    """What makes a variant's figures less than certain."""
+    if variant.proxy_requests:
+        yield f"the tokens of {plural(variant.proxy_requests, 'request')} are LiteLLM's, not the provider's"
+    if variant.estimated_requests:
+        yield f"the tokens of {plural(variant.estimated_requests, 'request')} are estimated"
+    if variant.unexplained_sessions:
+        holds = "holds" if variant.unexplained_sessions == 1 else "hold"
+        sessions = plural(variant.unexplained_sessions, "session")
+        yield f"{sessions} {holds} unexplained discrepancies; `dyno reconcile` shows them"

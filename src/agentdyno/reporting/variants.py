@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from agentdyno.core.records import MetricRollup, Session
+from agentdyno.core.records import MetricRollup, Session, UsageSource
 from agentdyno.core.rollups import Summary, merge, summarize
+from agentdyno.reporting.reconciliation import unexplained_requests
 from agentdyno.store import queries
 from agentdyno.store.ledger import Ledger
 
@@ -28,8 +30,12 @@ class VariantSummary:
     """Completed sessions whose task card has checks."""
     succeeded: int
     """Judged sessions whose every check held, and which had an answer of the model at all."""
+    proxy_requests: int
+    """Those `ok` ones whose tokens are LiteLLM's, not the provider's."""
     estimated_requests: int
-    """Those whose tokens are an estimate."""
+    """Those `ok` ones whose tokens are an estimate."""
+    unexplained_sessions: int
+    """Completed sessions with a request of which the witnesses differ, for no cause that is known."""
     metrics: Mapping[str, Summary]
     """Over the `ok` requests of completed sessions, by metric."""
     differing: tuple[str, ...]
@@ -47,6 +53,19 @@ class VariantTable:
     differing: tuple[str, ...]
     """Facts of the stand that are not the same in all completed sessions, or contents of a task card that are not:
     what was measured is then not the variant alone."""
+
+
+class Doubts(NamedTuple):
+    """What must be said beside the figures of sessions, by their ids."""
+
+    sources: Mapping[str, Mapping[UsageSource, int]]
+    """`ok` requests whose tokens are not the provider's."""
+    unexplained: Mapping[str, int]
+    """Requests of which the witnesses differ, for no cause that is known."""
+
+    def counted_by(self, source: UsageSource, sessions: Iterable[Session]) -> int:
+        """How many `ok` requests of some sessions have their tokens from a source."""
+        return sum(self.sources.get(session.session_id, {}).get(source, 0) for session in sessions)
 
 
 _OF_A_VARIANT = ("variant_fingerprint", "harness_binary", "harness_version")
@@ -70,13 +89,13 @@ def variant_table(ledger: Ledger, experiment: str | None) -> VariantTable:
     done = [s for s in sessions if s.ended_at_us is not None and s.outcome in ("completed", "aborted")]
     session_ids = [session.session_id for session in done]
     rollups = queries.rollups_by_session(ledger, session_ids)
-    estimated = queries.estimated_requests(ledger, session_ids)
+    doubts = Doubts(queries.other_sources(ledger, session_ids), unexplained_requests(ledger, session_ids))
     by_variant: defaultdict[str, list[Session]] = defaultdict(list)
     for session in done:
         by_variant[session.variant].append(session)
     return VariantTable(
         experiment=experiment,
-        variants=tuple(summarize_variant(name, by_variant[name], rollups, estimated) for name in sorted(by_variant)),
+        variants=tuple(summarize_variant(name, by_variant[name], rollups, doubts) for name in sorted(by_variant)),
         open_sessions=sum(session.ended_at_us is None for session in sessions),
         invalid_sessions=sum(s.ended_at_us is not None and s.outcome == "invalid" for s in sessions),
         differing=_differing_among([session for session in done if session.outcome == "completed"]),
@@ -87,7 +106,7 @@ def summarize_variant(
     variant: str,
     sessions: Sequence[Session],
     rollups: Mapping[str, Sequence[MetricRollup]],
-    estimated: Mapping[str, int],
+    doubts: Doubts,
 ) -> VariantSummary:
     """One variant's row. Percentiles are exact: the sorted vectors of its sessions, merged."""
     completed = [session for session in sessions if session.outcome == "completed"]
@@ -102,15 +121,16 @@ def summarize_variant(
         failed_requests=_count(rollup for rollup in own if rollup.status != "ok"),
         judged=len(judged),
         succeeded=sum(s.checks_passed == s.checks_total and s.session_id in answered for s in judged),
-        estimated_requests=sum(estimated.get(session.session_id, 0) for session in completed),
+        proxy_requests=doubts.counted_by("proxy", completed),
+        estimated_requests=doubts.counted_by("estimated", completed),
+        unexplained_sessions=sum(session.session_id in doubts.unexplained for session in completed),
         metrics=_summaries(rollup for rollup in own if rollup.status == "ok"),
         differing=_differing(completed, _OF_A_VARIANT),
     )
 
 
 def _count(rollups: Iterable[MetricRollup]) -> int:
-    # request_bytes is defined for every request, so its rollups count them.
-    return sum(rollup.n for rollup in rollups if rollup.metric == "request_bytes")
+    return sum(rollup.n for rollup in rollups if rollup.metric == "requests")
 
 
 def _summaries(rollups: Iterable[MetricRollup]) -> dict[str, Summary]:

@@ -274,7 +274,7 @@ def _forget_served(place: _Place) -> None:
 
 
 def _ask_provider(place: _Place, method: str) -> bytes:
-    address = urlsplit(place.context.stand.providers[_PROVIDER])
+    address = urlsplit(place.context.require_stand().providers[_PROVIDER])
     with contextlib.closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)) as connection:
         connection.request(method, "/served")
         return connection.getresponse().read()

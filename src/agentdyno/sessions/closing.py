@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 
 from agentdyno.collectors.spool import SpoolCollector
-from agentdyno.core.errors import UserError
+from agentdyno.core.errors import DeploymentFault, UserError
 from agentdyno.core.lifecycle import MovedMeanwhile
 from agentdyno.core.names import nearest
 from agentdyno.core.records import Outcome, Session
+from agentdyno.sessions.deployments import DeploymentAccess, deployment_of, read_logs_to_the_end
 from agentdyno.sessions.environment import remove_files
+from agentdyno.sessions.issuing import DeploymentKeys, GatewayKeys
 from agentdyno.sessions.steps import log_step, take_step
 from agentdyno.stand.home import Home
 from agentdyno.store import queries
 from agentdyno.store.ledger import Ledger
 
+log = logging.getLogger(__name__)
 DRAIN_TIMEOUT_S = 30.0
 _REPORT_TIMEOUT_S = 2.0
 _POLL_S = 0.05
 _LEAST_PART = 4
 _NAMED_AT_MOST = 5
+_HANDED_OVER = ("rendered", "launched", "collected")
+"""Steps at which somebody may have used a session's key."""
 
 
 def require_session(ledger: Ledger, named: str) -> Session:
@@ -59,21 +65,27 @@ def finalize(
     *,
     given_up: Callable[[], bool] = lambda: False,
     waiting: Callable[[int], object] = lambda _: None,
+    access: DeploymentAccess | None = None,
 ) -> Session:
     """Take a session through its last steps; one that is finalized already stays as it is.
 
     Requests in flight are waited for, up to the timeout; what comes even later is kept and marked. `waiting` is told
-    how many there are. Once `given_up` says so nothing is waited for any more, and the session is aborted. Raises
-    UserError when a session that never got as far as its environment is to be called completed.
+    how many there are. Once `given_up` says so nothing is waited for any more, and the session is aborted. A session of
+    a LiteLLM deployment is closed there too, and its logs are read, if there is `access`. Raises UserError when a
+    session that never got as far as its environment is to be called completed, and DeploymentFault when one is to be
+    whose deployment does not do its part: it stays open then.
     """
     session = require_session(ledger, session_id)
     session_id = session.session_id
     if session.phase == "finalized":
         return session
-    if outcome == "completed" and session.phase not in ("rendered", "launched", "collected"):
+    if outcome == "completed" and session.phase not in _HANDED_OVER:
         raise UserError(f"session {session_id} never began: it is only {session.phase}", "finalize it as aborted")
-    ledger.revoke(session_id, clock_us())
-    drain(SpoolCollector(home.spool, ledger, clock_us), session_id, drain_timeout_s, given_up, waiting)
+    if access is None or not _end_at_deployment(
+        ledger, session, access, clock_us, given_up, forced=outcome == "aborted"
+    ):
+        GatewayKeys(ledger, clock_us).revoke(session)
+        drain(SpoolCollector(home.spool, ledger, clock_us), session_id, drain_timeout_s, given_up, waiting)
     if given_up():
         outcome = "aborted"
     while (session := require_session(ledger, session_id)).phase != "finalized":
@@ -82,6 +94,35 @@ def finalize(
             _approach_end(ledger, session, outcome, notes, clock_us)
     remove_files(home.session(session_id))
     return session
+
+
+def _end_at_deployment(
+    ledger: Ledger,
+    session: Session,
+    access: DeploymentAccess,
+    clock_us: Callable[[], int],
+    given_up: Callable[[], bool],
+    *,
+    forced: bool,
+) -> bool:
+    """Revoke a session's key at its deployment and read what was logged of it; False for a session of the gateway.
+
+    Raises DynoError when the deployment does not do its part; `forced`, that is told, and no more.
+    """
+    try:
+        deployment = deployment_of(ledger, session, access.environ)
+        if deployment is None:
+            return False
+        DeploymentKeys(deployment, ledger, clock_us).revoke(session)
+        if session.phase in _HANDED_OVER:
+            read_logs_to_the_end(deployment, ledger, session, access, given_up)
+    except (DeploymentFault, UserError) as error:
+        if not forced:
+            raise
+        log.warning("session %s was not ended at its deployment: %s", session.session_id, error)
+        access.told(f"{error}; the key there ends by itself, and `dyno normalize` reads the logs")
+        ledger.revoke(session.session_id, clock_us())
+    return True
 
 
 def drain(
@@ -129,7 +170,10 @@ def _approach_end(
 
 
 def close_expired(ledger: Ledger, home: Home, clock_us: Callable[[], int]) -> tuple[str, ...]:
-    """Finalize as aborted every open session whose time-to-live has ended; their ids."""
+    """Finalize as aborted every open session whose time-to-live has ended; their ids.
+
+    A LiteLLM deployment is not asked: the key ended there too, and the logs are read by `read_known_logs`.
+    """
     expired = ledger.expired_sessions(clock_us())
     for session_id in expired:
         finalize(ledger, home, session_id, "aborted", "its time-to-live ended", clock_us, drain_timeout_s=0.0)

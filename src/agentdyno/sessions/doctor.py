@@ -14,6 +14,7 @@ from typing import NamedTuple
 from agentdyno.core.config import Config, entity_digest, secrets_of
 from agentdyno.core.errors import ConfigFaults, DynoError, UserError
 from agentdyno.core.records import HarnessProfile, Provider, Variant
+from agentdyno.sessions.deployments import deployment_at
 from agentdyno.sessions.environment import program_of
 from agentdyno.sessions.lookup import home_path, nearest_project
 from agentdyno.sessions.project import load_project
@@ -162,15 +163,30 @@ def _gateway_finding(config: Config, stand: StandState | None) -> Finding:
 
 
 def _provider_findings(config: Config, environ: Mapping[str, str], stand: StandState | None) -> Iterator[Finding]:
-    """Of each provider that a variant uses: whether it can be served, or is."""
+    """Of each provider that a variant uses: whether it can be served, or is, or serves by itself."""
     users = _variants_by(config, lambda variant: variant.provider)
     for provider in (config.provider(name) for name in users):
-        finding = _unserved(provider, environ) if stand is None else _served(provider, stand)
+        if provider.deployment_key_env is not None:
+            finding = _deployment_finding(provider, environ)
+        else:
+            finding = _unserved(provider, environ) if stand is None else _served(provider, stand)
         if finding.state != "ok":
             finding = finding._replace(found=f"{finding.found}; used by {users[provider.name]}")
         yield finding
         if provider.managed == "local":
             yield local_model_finding()
+
+
+def _deployment_finding(provider: Provider, environ: Mapping[str, str]) -> Finding:
+    """Whether a LiteLLM deployment answers, takes the admin key, and has logs. Nothing is changed there."""
+    name = f"provider {provider.name}"
+    try:
+        deployment = deployment_at(provider, environ)
+        if deployment is not None:
+            deployment.check()
+    except DynoError as error:
+        return Finding(name, "warning", error.message, error.hint)
+    return Finding(name, "ok", f"a LiteLLM deployment: it answers, and takes the key in {provider.deployment_key_env}")
 
 
 def _unserved(provider: Provider, environ: Mapping[str, str]) -> Finding:

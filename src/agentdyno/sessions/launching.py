@@ -12,6 +12,7 @@ from agentdyno.core.errors import UserError
 from agentdyno.core.records import Session
 from agentdyno.sessions.checks import run_checks
 from agentdyno.sessions.closing import finalize
+from agentdyno.sessions.deployments import without_admin_keys
 from agentdyno.sessions.ending import end
 from agentdyno.sessions.environment import below, render_headless, require_headless
 from agentdyno.sessions.interruption import Interrupted
@@ -55,11 +56,13 @@ def start_session(
     *,
     opened: Callable[[Session], object] = lambda _: None,
     waiting: Callable[[int], object] = lambda _: None,
+    told: Callable[[str], object] = lambda _: None,
 ) -> Ended:
     """Run one command as a session's harness, to the session's end.
 
     Without a command the profile's headless one is run with the task card's prompt. `opened` is told of the session
-    before the command runs, `waiting` how many requests are in flight after it. Interrupted at any point, the command
+    before the command runs, `waiting` how many requests are in flight after it, `told` what is waited for at a LiteLLM
+    deployment. Interrupted at any point, the command
     is ended, the session is finalized as aborted, and Interrupted is raised.
     """
     _require_fit(context, wanted, command, launch.folder)
@@ -77,6 +80,7 @@ def start_session(
             context.clock_us,
             given_up=context.interruptions.more(),
             waiting=waiting,
+            access=context.deployment_access(told),
         )
     return Ended(session, ended.code, ended.timed_out)
 
@@ -109,7 +113,8 @@ def _work(context: Context, ready: Opened, command: Sequence[str], launch: Launc
     values = {**ready.values, "workspace": str(launch.folder)}
     arguments = list(command) or list(render_headless(ready.profile, values, task_card.prompt))
     take_step(context.ledger, session_id, "rendered", "launched", launched_at_us=context.clock_us())
-    ended = _run(context, arguments, {**without_ledger(context.environ), **ready.env}, launch)
+    environ = without_admin_keys(without_ledger(context.environ), context.config.providers.values())
+    ended = _run(context, arguments, {**environ, **ready.env}, launch)
     with context.interruptions.released():
         result = run_checks(task_card.checks, launch.folder)
     context.ledger.note_result(

@@ -10,17 +10,20 @@ from typing import NamedTuple
 
 from agentdyno.core.config import Config, entity_digest, fingerprint
 from agentdyno.core.errors import UserError
-from agentdyno.core.ids import key_hash, session_key, time_ordered_id
+from agentdyno.core.ids import time_ordered_id
 from agentdyno.core.lifecycle import require_next
-from agentdyno.core.records import Credential, HarnessProfile, Provider, Session, TaskCard, Variant
+from agentdyno.core.records import HarnessProfile, Provider, Session, TaskCard, Variant
+from agentdyno.core.spend_logs import price_table
 from agentdyno.sessions.closing import finalize, require_session
+from agentdyno.sessions.deployments import DeploymentAccess, deployment_at, without_admin_keys
 from agentdyno.sessions.environment import program_of, render_environment, template_values, write_files
 from agentdyno.sessions.interruption import Interrupted, Interruptions
+from agentdyno.sessions.issuing import DeploymentKeys, GatewayKeys
 from agentdyno.sessions.repository import RepositoryFacts, read_repository, storable
 from agentdyno.sessions.steps import log_step, take_step
 from agentdyno.stand.home import Home
-from agentdyno.stand.inventory import read_harness, read_machine, read_versions
-from agentdyno.stand.state import StandState
+from agentdyno.stand.inventory import Versions, read_harness, read_machine, read_versions
+from agentdyno.stand.state import StandState, not_up
 from agentdyno.store.ledger import Ledger
 
 _ABORTED_DRAIN_TIMEOUT_S = 5.0
@@ -32,11 +35,23 @@ class Context(NamedTuple):
     config: Config
     ledger: Ledger
     home: Home
-    stand: StandState
+    stand: StandState | None
+    """None while none is up: only sessions of LiteLLM deployments need none."""
     environ: Mapping[str, str]
     clock_us: Callable[[], int]
     random: Callable[[int], bytes]
     interruptions: Interruptions
+
+    def require_stand(self) -> StandState:
+        """The stand that is up. Raises UserError where there is none."""
+        if self.stand is None:
+            raise not_up(self.home)
+        return self.stand
+
+    def deployment_access(self, told: Callable[[str], object] = lambda _: None) -> DeploymentAccess:
+        """What it takes to deal with the deployments of sessions; `told` is told what is waited for."""
+        settings = self.config.settings.deployment
+        return DeploymentAccess(self.environ, settings.logs_quiet_s, settings.logs_limit_s, told)
 
 
 class Wanted(NamedTuple):
@@ -88,7 +103,7 @@ def open_session(context: Context, wanted: Wanted) -> Opened:
     context.ledger.add_session(session)
     log_step(session.session_id, session.phase)
     with aborted_on_failure(context, session.session_id):
-        key = issue_key(context, session)
+        key = _issue_key(context, session, choice.provider)
         take_step(context.ledger, session.session_id, "created", "credentialed")
         _record_facts(context, session, choice)
         env, values = _render(context, session, choice, key)
@@ -112,19 +127,19 @@ def aborted_on_failure(context: Context, session_id: str) -> Iterator[None]:
             context.clock_us,
             _ABORTED_DRAIN_TIMEOUT_S,
             given_up=context.interruptions.more(),
+            access=context.deployment_access().in_haste(_ABORTED_DRAIN_TIMEOUT_S),
         )
         if isinstance(error, Interrupted):
             error.add_note(f"session {session_id} is {session.outcome}")
         raise
 
 
-def issue_key(context: Context, session: Session) -> str:
+def _issue_key(context: Context, session: Session, provider: Provider) -> str:
     """Make the session's one live key, revoking any older one, and return it: it is kept nowhere."""
-    now_us = context.clock_us()
-    key = session_key(context.random(32))
-    alias = f"{session.variant}/{session.task_card}/{session.session_id[-6:]}"
-    context.ledger.issue(Credential(key_hash(key), session.session_id, alias, now_us, session.expires_at_us))
-    return key
+    deployment = deployment_at(provider, context.environ)
+    if deployment is None:
+        return GatewayKeys(context.ledger, context.clock_us).issue(session, context.random)
+    return DeploymentKeys(deployment, context.ledger, context.clock_us).issue(session, context.random)
 
 
 def rotate_key(context: Context, session: Session) -> dict[str, str]:
@@ -145,7 +160,7 @@ def rotate_key(context: Context, session: Session) -> dict[str, str]:
         raise UserError(
             f"variant {variant.name} was changed since session {session.session_id} began", "create another"
         )
-    return _render(context, session, choice, issue_key(context, session))[0]
+    return _render(context, session, choice, _issue_key(context, session, choice.provider))[0]
 
 
 def _choose(context: Context, wanted: Wanted) -> _Choice:
@@ -161,25 +176,28 @@ def _choose(context: Context, wanted: Wanted) -> _Choice:
             if name not in names:
                 raise UserError(f'{kind} "{name}" is not in experiment {experiment.name}', f"it has {', '.join(names)}")
     provider, profile = config.provider(variant.provider), config.harness_profile(variant.harness_profile)
-    if provider.name in context.stand.missing_secrets:
-        raise UserError(
-            f"provider {provider.name} is not served: {context.stand.missing_secrets[provider.name]} was not set",
-            "set it in the environment of `dyno up`, and start the stand again",
-        )
-    if provider.name not in context.stand.served:
-        raise UserError(
-            f"the stand that is up does not serve provider {provider.name}", "`dyno down`, then `dyno up` again"
-        )
-    if context.stand.served[provider.name] != entity_digest(provider):
-        raise UserError(
-            f"provider {provider.name} was changed since the stand came up", "`dyno down`, then `dyno up` again"
-        )
+    if deployment_at(provider, context.environ) is None:
+        _require_served(context.require_stand(), provider)
     program = wanted.program or program_of(profile)
     if program is not None and shutil.which(program, path=context.environ.get("PATH")) is None:
         raise UserError(
             f"{program} is not installed", f"install it, or put its folder on PATH (profile {profile.name})"
         )
     return _Choice(variant, provider, profile, task_card, read_repository(wanted.repo), program)
+
+
+def _require_served(stand: StandState, provider: Provider) -> None:
+    """Raise UserError unless the stand serves the provider as it is configured now."""
+    again = "`dyno down`, then `dyno up` again"
+    if provider.name in stand.missing_secrets:
+        raise UserError(
+            f"provider {provider.name} is not served: {stand.missing_secrets[provider.name]} was not set",
+            "set it in the environment of `dyno up`, and start the stand again",
+        )
+    if provider.name not in stand.served:
+        raise UserError(f"the stand that is up does not serve provider {provider.name}", again)
+    if stand.served[provider.name] != entity_digest(provider):
+        raise UserError(f"provider {provider.name} was changed since the stand came up", again)
 
 
 def _new_session(context: Context, wanted: Wanted, choice: _Choice) -> Session:
@@ -205,9 +223,8 @@ def _new_session(context: Context, wanted: Wanted, choice: _Choice) -> Session:
 
 
 def _record_facts(context: Context, session: Session, choice: _Choice) -> None:
-    harness = read_harness(
-        choice.program, choice.profile.version_command, context.environ, context.home.harness_versions
-    )
+    environ = without_admin_keys(context.environ, context.config.providers.values())
+    harness = read_harness(choice.program, choice.profile.version_command, environ, context.home.harness_versions)
     repository = choice.repository
     take_step(
         context.ledger,
@@ -220,9 +237,24 @@ def _record_facts(context: Context, session: Session, choice: _Choice) -> None:
         repository_dirty=repository.dirty,
         harness_binary=storable(harness.path),
         harness_version=harness.version,
-        **read_versions()._asdict(),
+        **_versions(choice.provider)._asdict(),
         **read_machine()._asdict(),
     )
+
+
+def _versions(provider: Provider) -> Versions:
+    """What a session's numbers are made with: a deployment does not tell its version, and has prices of its own."""
+    versions = read_versions()
+    if provider.deployment_key_env is None:
+        return versions
+    return versions._replace(litellm_version=None, price_table_version=price_table(provider.name))
+
+
+def _address(context: Context, provider: Provider) -> str:
+    """Where the harness sends its requests."""
+    if provider.deployment_key_env is not None and provider.base_url is not None:
+        return provider.base_url.rstrip("/")
+    return context.require_stand().gateway_url
 
 
 def _render(context: Context, session: Session, choice: _Choice, key: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -230,7 +262,7 @@ def _render(context: Context, session: Session, choice: _Choice, key: str) -> tu
     values = template_values(
         choice.variant,
         choice.profile,
-        gateway_url=context.stand.gateway_url,
+        gateway_url=_address(context, choice.provider),
         session_id=session.session_id,
         files_dir=folder,
         workspace=Path(choice.repository.root),

@@ -60,6 +60,11 @@ class Home:
         return self.folder / "litellm.yaml"
 
     @property
+    def price_sources(self) -> Path:
+        """Where the price of each route comes from."""
+        return self.folder / "price-sources.json"
+
+    @property
     def harness_versions(self) -> Path:
         """What harnesses answered when they were asked for their version."""
         return self.folder / "harness-versions.json"

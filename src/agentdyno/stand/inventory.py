@@ -37,8 +37,8 @@ class Versions(NamedTuple):
     """What the numbers were made with."""
 
     agentdyno_version: str
-    litellm_version: str
-    price_table_version: str
+    litellm_version: str | None
+    price_table_version: str | None
 
 
 class HarnessBinary(NamedTuple):
@@ -111,7 +111,7 @@ def read_harness(
     key = _cache_key(command)
     known = {} if key is None else _read_cache(cache)
     if key not in known:
-        answer = _version(command, environ.get("PATH"), timeout_s)
+        answer = _version(command, environ, timeout_s)
         if key is None or answer is None:
             return HarnessBinary(path, answer)
         known[key] = answer
@@ -152,8 +152,8 @@ def _write_cache(cache: Path, known: Mapping[str, str]) -> None:
             Path(nascent).unlink(missing_ok=True)
 
 
-def _version(command: Sequence[str], path: str | None, timeout_s: float) -> str | None:
-    printed = _output_of(command, {**os.environ, **({"PATH": path} if path else {})}, timeout_s)
+def _version(command: Sequence[str], environ: Mapping[str, str], timeout_s: float) -> str | None:
+    printed = _output_of(command, environ, timeout_s)
     return printed.splitlines()[0][:200] if printed else None
 
 

@@ -64,8 +64,13 @@ def require_stand(home: Home) -> StandState:
     """The stand that is up. Raises UserError with what to do when there is none."""
     state = running_stand(home)
     if state is None:
-        raise UserError(f"the stand is not up in {_shown(home.folder)}", "start it with `dyno up` in another terminal")
+        raise not_up(home)
     return state
+
+
+def not_up(home: Home) -> UserError:
+    """What is said where there is no stand."""
+    return UserError(f"the stand is not up in {_shown(home.folder)}", "start it with `dyno up` in another terminal")
 
 
 def up_already(home: Home) -> UserError:

@@ -16,6 +16,7 @@ from secrets import token_bytes
 from types import TracebackType
 from typing import Self
 
+import msgspec
 import psutil
 import yaml
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +28,7 @@ from agentdyno.core.errors import GatewayFault, LedgerUnavailable, UserError
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.core.records import Provider
 from agentdyno.gateway.litellm_config import litellm_config
+from agentdyno.gateway.prices import price_sources
 from agentdyno.gateway.warm_up import warm_up_provider
 from agentdyno.stand.children import Child
 from agentdyno.stand.home import Home
@@ -104,6 +106,7 @@ class Stand:
             self._home.litellm_config.touch(mode=0o600)
             rehearsed = [*served, warm_up_provider(warm_up_listener.getsockname()[1])]
             self._home.litellm_config.write_text(yaml.safe_dump(litellm_config(rehearsed, addresses), sort_keys=False))
+            self._home.price_sources.write_bytes(msgspec.json.encode(price_sources(served)))
             gateway_id = time_ordered_id("gw", now_us(), token_bytes(10))
             url = self._start_gateway(gateway_id, (listener, warm_up_listener), served)
         self._state = StandState(
@@ -135,10 +138,15 @@ class Stand:
         self._home.pid.write_text(f"{os.getpid()}\n")
 
     def _servable(self) -> tuple[list[Provider], dict[str, str]]:
-        """The providers to serve (a managed one when a variant uses it), and those left out for want of secrets."""
+        """The providers to serve (a managed one when a variant uses it), and those left out for want of secrets.
+
+        A LiteLLM deployment is none of either: harnesses go to it by themselves.
+        """
         used = {variant.provider for variant in self._config.variants.values()}
         served, missing = [], {}
         for provider in self._config.providers.values():
+            if provider.deployment_key_env is not None:
+                continue
             if provider.managed is not None and provider.name not in used:
                 continue
             unset = [name for name in secrets_of(provider) if not self._environ.get(name)]
@@ -176,12 +184,7 @@ class Stand:
             *("--litellm-config", str(self._home.litellm_config)),
             *("--listen-fd", str(listen_fd)),
             *("--warm-up-fd", str(warm_up_fd)),
-            *(
-                argument
-                for provider in served
-                if provider.managed is not None or provider.base_url is not None
-                for argument in ("--unpriced", provider.name)
-            ),
+            *("--price-sources", str(self._home.price_sources)),
             *(argument for name in secrets for argument in ("--secret-env", name)),
         ]
         log_file = self._home.log("gateway")

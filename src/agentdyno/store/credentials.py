@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class CredentialScope(NamedTuple):
-    """A credential with what its session allows: all the gateway needs to admit a request."""
+    """A credential of ours with what its session allows: all the gateway needs to admit a request."""
 
     key_hash: str
     key_alias: str
@@ -33,7 +33,7 @@ SELECT c.key_hash, c.alias, c.expires_at_us, c.revoked_at_us, s.session_id, s.ex
 FROM credential c
 JOIN session s ON s.session_id = c.session_id
 LEFT JOIN harness_profile p ON p.digest = s.harness_profile_digest
-WHERE c.key_hash = """
+WHERE c.issuer = 'gateway' AND c.key_hash = """
 
 
 def scope_sql(placeholder: str) -> str:

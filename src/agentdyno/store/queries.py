@@ -1,17 +1,19 @@
-"""Every SELECT that the faces and reports use."""
+"""Every SELECT that the faces and reports use, but for those of `accounts`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from agentdyno.core.records import MetricRollup, Request, Session
+from agentdyno.core.records import CONFIGURED, Credential, MetricRollup, Request, Session, UsageSource
 from agentdyno.core.side_calls import NO_INFERENCE
 from agentdyno.store.ledger import Ledger
-from agentdyno.store.rows import record_of
+from agentdyno.store.rows import configured_of, record_of
+
+R = TypeVar("R")
 
 _KEYS_AT_ONCE = 500
 """A statement takes so many values, or fewer."""
@@ -28,6 +30,10 @@ class SessionTotals(NamedTuple):
     input_tokens: int | None
     output_tokens: int | None
     cost_usd: float | None
+    by_proxy: int = 0
+    """Requests whose tokens are LiteLLM's, not the provider's."""
+    estimated: int = 0
+    """Requests whose tokens are an estimate."""
 
 
 def sessions(ledger: Ledger, *, experiment: str | None = None, only_open: bool = False) -> tuple[Session, ...]:
@@ -40,6 +46,36 @@ def sessions(ledger: Ledger, *, experiment: str | None = None, only_open: bool =
         query = query.where(table.c.ended_at_us.is_(None))
     with ledger.read() as connection:
         return tuple(record_of(Session, row) for row in connection.execute(query).mappings())
+
+
+def sessions_with_virtual_keys(ledger: Ledger, ended_since_us: int) -> tuple[Session, ...]:
+    """Sessions with keys of LiteLLM deployments that are open, or ended since then; oldest first."""
+    table, issued = ledger.tables["session"], ledger.tables["credential"]
+    query = (
+        sa.select(table)
+        .where(table.c.session_id.in_(sa.select(issued.c.session_id).where(issued.c.issuer == "litellm")))
+        .where(table.c.ended_at_us.is_(None) | (table.c.ended_at_us >= ended_since_us))
+        .order_by(table.c.session_id)
+    )
+    with ledger.read() as connection:
+        return tuple(record_of(Session, row) for row in connection.execute(query).mappings())
+
+
+def credentials(ledger: Ledger, session_id: str) -> tuple[Credential, ...]:
+    """Every credential that a session ever had, oldest first."""
+    table = ledger.tables["credential"]
+    query = sa.select(table).where(table.c.session_id == session_id).order_by(table.c.created_at_us, table.c.key_hash)
+    with ledger.read() as connection:
+        return tuple(record_of(Credential, row) for row in connection.execute(query).mappings())
+
+
+def configured(ledger: Ledger, record: type[R], name: str) -> tuple[R, ...]:
+    """Whatever a configured entity of that name ever was, as sessions were opened with it."""
+    kind = next(kind for kind, known in CONFIGURED.items() if known is record)
+    table = ledger.tables[kind]
+    query = sa.select(table).where(table.c.name == name).order_by(table.c.digest)
+    with ledger.read() as connection:
+        return tuple(configured_of(record, row) for row in connection.execute(query).mappings())
 
 
 def experiment_names(ledger: Ledger) -> tuple[str, ...]:
@@ -71,6 +107,8 @@ def session_totals(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, Sess
             _sum(table.c.input_tokens),
             _sum(table.c.output_tokens),
             sa.func.sum(table.c.cost_usd),
+            _count(table.c.usage_source == "proxy"),
+            _count(table.c.usage_source == "estimated"),
         )
         .where(table.c.session_id.in_(session_ids), table.c.purpose.not_in(NO_INFERENCE))
         .group_by(table.c.session_id)
@@ -100,16 +138,19 @@ def requests_beside(ledger: Ledger, session_id: str, seen: Collection[str]) -> t
     return tuple(sorted(found, key=lambda request: (request.started_at_us, request.request_key)))
 
 
-def estimated_requests(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, int]:
-    """How many `ok` requests of each session have estimated tokens; sessions without any are left out."""
+def other_sources(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, dict[UsageSource, int]]:
+    """How many `ok` requests of each session have tokens by another witness than the provider; none is left out."""
     table = ledger.tables["request"]
     query = (
-        sa.select(table.c.session_id, sa.func.count())
-        .where(table.c.session_id.in_(session_ids), table.c.usage_source == "estimated", table.c.status == "ok")
-        .group_by(table.c.session_id)
+        sa.select(table.c.session_id, table.c.usage_source, sa.func.count())
+        .where(table.c.session_id.in_(session_ids), table.c.usage_source != "provider", table.c.status == "ok")
+        .group_by(table.c.session_id, table.c.usage_source)
     )
+    found: defaultdict[str, dict[UsageSource, int]] = defaultdict(dict)
     with ledger.read() as connection:
-        return {row[0]: row[1] for row in connection.execute(query)}
+        for session_id, source, count in connection.execute(query):
+            found[session_id][source] = count
+    return dict(found)
 
 
 def rollups_by_session(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, tuple[MetricRollup, ...]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 
+import msgspec
 from sqlalchemy.engine import RowMapping
 
 from agentdyno.core.fields import fields_of
@@ -49,3 +51,12 @@ def record_of(record: type[R], row: RowMapping) -> R:
         if spec.type is bool and values[spec.name] is not None:
             values[spec.name] = bool(values[spec.name])
     return record(**values)
+
+
+def configured_of(record: type[R], row: RowMapping) -> R:
+    """A configured entity from its row."""
+    values = {
+        spec.name: json.loads(row[spec.name]) if is_json(spec) and row[spec.name] is not None else row[spec.name]
+        for spec in fields_of(cast("type", record))
+    }
+    return msgspec.convert(values, record)

@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from agentdyno.core.evidence import Evidence, read_record
-from agentdyno.core.exchange import Answered, Entered, Identity, Made, Routed, SpoolRecord
+from agentdyno.core.exchange import Answered, Entered, Identity, Made, Routed, SpoolRecord, Tried
 from agentdyno.core.normalize import NORMALIZER_VERSION, normalize
 
 SECOND_US = 1_000_000
@@ -50,10 +50,18 @@ def entered(key: str, at_us: int = SECOND_US, session_id: str | None = "ses_1") 
     return Entered(key, at_us, "/v1/messages", 9, "anthropic_messages", "m", identity=owner)
 
 
-def answered(request: Entered, offset_us: int = 2_000) -> Answered:
+def answered(request: Entered, offset_us: int = 2_000, attempts: int | None = None) -> Answered:
     """Its whole answer, of 4 output tokens."""
     usages = [{"input_tokens": 3, "output_tokens": 4}]
-    return Answered(request, offset_us, 30, 200, complete=True, forwarded=True, usages=usages)
+    return Answered(request, offset_us, 30, 200, complete=True, forwarded=True, attempts=attempts, usages=usages)
+
+
+def tried(key: str, attempt: int = 1) -> Tried:
+    """An attempt at the provider, of 4 output tokens."""
+    usages = [{"input_tokens": 3, "output_tokens": 4}]
+    return Tried(
+        key, attempt, SECOND_US, 100, 900, 20, 30, "anthropic_messages", http_status=200, complete=True, usages=usages
+    )
 
 
 def refused(request: Entered) -> Answered:
@@ -61,9 +69,9 @@ def refused(request: Entered) -> Answered:
     return Answered(request, 100, 30, 401, refusal="revoked_key", error_code="revoked_key", complete=True)
 
 
-def routed(key: str, status: str = "success", at_us: int = SECOND_US, cost_usd: float | None = None) -> Routed:
+def routed(key: str, status: str = "success", at_us: int = SECOND_US) -> Routed:
     """LiteLLM's report of it."""
-    return Routed(key, at_us, status, litellm_call_id=key, response_id=f"of {at_us}", cost_usd=cost_usd)
+    return Routed(key, at_us, status, litellm_call_id=key, response_id=f"of {at_us}")
 
 
 @st.composite
@@ -79,12 +87,14 @@ def _request(draw: st.DrawFn, number: int) -> list[Line]:
             key,
             draw(st.sampled_from(["success", "failure"])),
             draw(st.integers(0, 9)),
-            draw(st.sampled_from([0.5, 0.25])),
         )
         for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2])))
     ]
-    answers = [answered(request, draw(st.integers(0, 5)) * SECOND_US)] if draw(st.integers(0, 4)) else []
-    rest: list[SpoolRecord] = [*reports, *answers]
+    attempts = draw(st.sampled_from([0, 1, 1, 1, 2]))
+    # Of the attempts that had begun at the end of an answer, one may be recorded later, or never.
+    begun = draw(st.sampled_from([None, attempts, attempts, attempts + 1]))
+    answers = [answered(request, draw(st.integers(0, 5)) * SECOND_US, begun)] if draw(st.integers(0, 4)) else []
+    rest: list[SpoolRecord] = [*(tried(key, number + 1) for number in range(attempts)), *reports, *answers]
     records = [request, *draw(st.permutations(rest))]
     version = draw(st.sampled_from([None, NORMALIZER_VERSION, NORMALIZER_VERSION, NORMALIZER_VERSION - 1]))
     return list(records if version is None else with_row(records, version))
@@ -101,7 +111,7 @@ def with_row(records: Sequence[SpoolRecord], version: int = NORMALIZER_VERSION) 
         line = msgspec.json.encode(record) + b"\n"
         read = read_record(line)
         evidence.hear(read, line)
-        if evidence.settled and evidence.records == 3:
+        if evidence.settled:
             row = normalize(evidence, "gw_1") if version == NORMALIZER_VERSION else ("of old",)
             yield Made(read.request_key, version, row)
 

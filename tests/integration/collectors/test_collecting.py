@@ -197,11 +197,11 @@ def test_a_report_that_comes_after_the_waiting_still_lands(stand: Stand, forgetf
 def test_a_new_collector_finds_the_beginning_of_a_request_that_it_did_not_see(stand: Stand) -> None:
     stand.write(entered("req_1"), answered(entered("req_1")), routed("req_1", "failure", at_us=1))
     stand.collector.collect()
-    stand.write(refused(entered("req_2")), routed("req_1", at_us=2, cost_usd=0.5))
+    stand.write(refused(entered("req_2")), routed("req_1", at_us=2))
     assert stand.another_collector().collect() == Collected(records=2, written=2, unreadable=0)
     row = stand.row()
     assert row is not None
-    assert (row.records, row.cost_usd) == (4, 0.5)
+    assert (row.records, row.response_id) == (4, "of 2")
 
 
 def test_only_records_of_the_request_itself_are_recalled(stand: Stand) -> None:
@@ -371,7 +371,7 @@ def test_a_rebuild_keeps_rows_whose_records_are_gone(stand: Stand) -> None:
 
 def made(version: int = NORMALIZER_VERSION) -> list[SpoolRecord]:
     """All that a gateway writes of a request, the last being its row."""
-    return list(with_row([entered("req_1"), answered(entered("req_1")), routed("req_1", cost_usd=0.5)], version))
+    return list(with_row([entered("req_1"), answered(entered("req_1")), routed("req_1", at_us=7)], version))
 
 
 def damaged(record: SpoolRecord) -> bytes:
@@ -408,18 +408,18 @@ def test_a_row_of_another_normalizer_is_not_taken(stand: Stand) -> None:
 
     row = stand.row()
     assert row is not None
-    assert (row.records, row.cost_usd, row.normalizer_version) == (3, 0.5, NORMALIZER_VERSION)
+    assert (row.records, row.response_id, row.normalizer_version) == (3, "of 7", NORMALIZER_VERSION)
 
 
 def test_a_report_that_comes_after_the_row_makes_it_anew(stand: Stand) -> None:
     stand.write(*with_row([entered("req_0"), answered(entered("req_0")), routed("req_0")]))
-    stand.write(*made(), routed("req_1", at_us=9_000_000, cost_usd=0.25))
+    stand.write(*made(), routed("req_1", at_us=9_000_000))
 
     stand.collector.collect()
 
     row = stand.row()
     assert row is not None
-    assert (row.records, row.cost_usd) == (4, 0.25)
+    assert (row.records, row.response_id) == (4, "of 9000000")
 
 
 def test_a_row_that_cannot_be_read_is_noted_and_made_from_the_records(stand: Stand) -> None:

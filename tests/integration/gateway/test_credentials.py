@@ -112,6 +112,20 @@ def test_one_that_does_not_come_to_an_answer_is_not_waited_for(postgres_ledgers:
         with_look_up(address, lambda look_up: use(look_up, url))
 
 
+def test_a_server_is_not_blamed_for_a_loop_that_stood_still(postgres_ledgers: PostgresLedgers) -> None:
+    async def stand_still() -> None:
+        for _ in range(3):  # as LiteLLM does at the first request of each surface
+            time.sleep(1.5)
+            await asyncio.sleep(0)
+
+    async def use(look_up: CredentialLookUp) -> list[bool]:
+        *found, _ = await asyncio.gather(*(look_up("known") for _ in range(5)), stand_still())
+        return [scope is not None for scope in found]
+
+    with filled(postgres_ledgers) as address:
+        assert with_look_up(address, use) == [True] * 5
+
+
 def test_a_host_that_says_nothing_is_not_waited_for_and_no_password_is_told() -> None:
     async def use(look_up: CredentialLookUp) -> None:
         began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ SURFACES = {
     "opencode": "openai_chat",
     "pi": "openai_chat",
 }
+WITHOUT_TOOLS = {"aider": 1}
+"""How many turns there are of those that call no tool: the others call one, and are given its result."""
 SCRIPTS = {"aider": "aider", "mini-swe-agent": "mini-swe-agent"}
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 NOT_INFERENCE = ("token_count", "model_list")
@@ -87,6 +90,24 @@ def test_a_session_of_a_real_harness(name: str, project: Project, served: StandP
     assert sorted(map(as_counted, rows)) == sorted(
         (entry["request_id"], *(entry[token] for token in TOKENS)) for entry in counted
     )
+    assert_grows(project, session["session_id"], WITHOUT_TOOLS.get(name, 2))
+
+
+def assert_grows(project: Project, session_id: str, turns: int) -> None:
+    """The session's work is one conversation in which each turn sends what the last one sent, and more."""
+    found = project.json("anatomy", session_id)
+    [work] = [each["turns"] for each in found["conversations"] if each["purpose"] == "work"]
+    assert (len(work), found["unmeasured_requests"]) == (turns, 0)
+    assert work[0]["bytes"]["system"] > 0
+    assert (work[0]["bytes"]["tools"] > 0) == (work[0]["tools"] > 0) == (turns > 1)
+    for before, after in itertools.pairwise(work):
+        assert (after["continues"], after["broken"]) == (before["request_key"], None)
+        assert (after["kept_parts"], after["kept_bytes"]) == (before["parts"], before["prefix_bytes"])
+        assert after["messages"] > before["messages"]
+        assert [after["bytes"][part] - before["bytes"][part] for part in ("system", "tools")] == [0, 0]
+        assert after["bytes"]["history"] > before["bytes"]["history"], "the model's call was added to it"
+        assert after["bytes"]["tool_results"] > before["bytes"]["tool_results"]
+        assert sum(after["estimated_tokens"].values()) == pytest.approx(after["input_tokens"], abs=2)
 
 
 @pytest.mark.parametrize("name", ["aider", "pi"])

@@ -20,6 +20,7 @@ BARE: dict[str, Any] = {
     **{
         "purpose": "work",
         "harness_ids": "{}",
+        "discrepancies": "[]",
         "model_requested": "m",
         "normalizer_version": 1,
         "record_digest": "sha256:0",

@@ -8,6 +8,7 @@ from rich.console import Console
 from tests.integration.ledgers import Ledgers, opened
 from tests.integration.reporting.table_rows import add_finalized, fill
 
+from agentdyno.core.discrepancies import Discrepancy, encode
 from agentdyno.core.jsonable import to_jsonable
 from agentdyno.core.rollups import Summary
 from agentdyno.reporting.terminal import render_variant_table
@@ -96,8 +97,7 @@ def test_the_table_as_json(ledger: Ledger) -> None:
     assert list(document) == ["experiment", "variants", "open_sessions", "invalid_sessions", "differing"]
     assert list(document["variants"][0]) == [
         *("variant", "sessions", "aborted", "requests", "failed_requests", "judged", "succeeded"),
-        "estimated_requests",
-        *("metrics", "differing"),
+        *("proxy_requests", "estimated_requests", "unexplained_sessions", "metrics", "differing"),
     ]
     assert document["variants"][0]["metrics"]["ttft_ms"] == {
         "n": 2,
@@ -108,6 +108,24 @@ def test_the_table_as_json(ledger: Ledger) -> None:
         "p95": 290.0,  # 100 + 0.95 · (300 - 100)
         "maximum": 300.0,
     }
+
+
+def test_what_makes_figures_less_than_certain_is_said(ledger: Ledger) -> None:
+    unexplained = encode([Discrepancy("input_tokens", "unexplained", 9, 8, 9)])
+    explained = encode([Discrepancy("input_tokens", "translated", 9, 9, None)])
+    add_finalized(ledger, "ses_1", "large", [{"usage_source": "proxy"}, {"usage_source": "estimated"}])
+    add_finalized(ledger, "ses_2", "large", [{"usage_source": "proxy", "discrepancies": unexplained}])
+    add_finalized(ledger, "ses_3", "small", [{"usage_source": "provider", "discrepancies": explained}])
+
+    large, small = variant_table(ledger, None).variants
+
+    assert (large.proxy_requests, large.estimated_requests, large.unexplained_sessions) == (2, 1, 1)
+    assert (small.proxy_requests, small.estimated_requests, small.unexplained_sessions) == (0, 0, 0)
+    assert printed(ledger, None).splitlines()[-3:] == [
+        "large: the tokens of 2 requests are LiteLLM's, not the provider's",
+        "large: the tokens of 1 request are estimated",
+        "large: 1 session holds unexplained discrepancies; `dyno reconcile` shows them",
+    ]
 
 
 def test_stands_that_differ_are_said(ledger: Ledger) -> None:

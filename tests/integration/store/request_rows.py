@@ -9,18 +9,16 @@ from agentdyno.core.records import Request
 
 _UNKNOWN = {spec.name: None for spec in fields_of(Request) if spec.optional}
 _ANSWERED = Request(
-    **_UNKNOWN,
+    **{**_UNKNOWN, "path": "/v1/messages", "request_bytes": 9, "response_bytes": 30},
     request_key="req_1",
     purpose="work",
-    path="/v1/messages",
     streamed=False,
     started_at_us=1_000,
     ended_at_us=3_000,
     status="ok",
-    request_bytes=9,
-    response_bytes=30,
     tags="[]",
     harness_ids="{}",
+    discrepancies="[]",
     gateway_id="gw_1",
     records=2,
     late=False,

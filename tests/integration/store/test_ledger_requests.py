@@ -12,7 +12,7 @@ from tests.integration.store.request_rows import request_row
 from agentdyno.core.records import MetricRollup, SpoolCursor, UnreadableRecord
 from agentdyno.core.rollups import rollup_session
 from agentdyno.store.ledger import Absorbed, Ledger
-from agentdyno.store.queries import estimated_requests, requests_beside, rollups_by_session, session_totals
+from agentdyno.store.queries import other_sources, requests_beside, rollups_by_session, session_totals
 
 CURSOR = SpoolCursor("gw_1", 1, 100, False)
 UNREADABLE = UnreadableRecord("gw_1", 1, 50, 7, "sha256:0", "torn")
@@ -78,7 +78,7 @@ def test_a_batch_is_absorbed_with_its_cursor_or_not_at_all(ledger: Ledger, table
 
 def test_a_row_that_lacks_what_it_must_have_is_no_fault_of_the_database(ledger: Ledger) -> None:
     with pytest.raises(sa.exc.IntegrityError):
-        ledger.absorb([request_row("req_1", path=None)])
+        ledger.absorb([request_row("req_1", purpose=None)])
     assert ledger.absorb([request_row("req_1")]).written == 1
 
 
@@ -164,12 +164,17 @@ def test_requests_beside_those_that_were_seen_come_in_their_order(ledger: Ledger
     assert requests_beside(ledger, "ses_1", {"req_a"}) == (first, third)
 
 
-def test_estimates_are_counted_among_what_went_well(ledger: Ledger) -> None:
-    estimated = {"usage_source": "estimated"}
+def test_by_whom_tokens_are_counted_where_not_by_the_provider(ledger: Ledger) -> None:
     rows = [
-        request_row("req_1", **estimated),
-        request_row("req_2", **estimated, status="timeout"),
+        request_row("req_1", usage_source="estimated"),
+        request_row("req_2", usage_source="estimated", status="timeout"),
         request_row("req_3"),
+        request_row("req_4", usage_source="provider"),
+        request_row("req_5", usage_source="proxy"),
+        request_row("req_6", usage_source="proxy"),
+        request_row("req_7", "ses_over", usage_source="provider"),
     ]
     ledger.absorb(rows)
-    assert estimated_requests(ledger, ["ses_1", "ses_over"]) == {"ses_1": 1}
+    assert other_sources(ledger, ["ses_1", "ses_over"]) == {"ses_1": {"estimated": 1, "proxy": 2}}
+    totals = session_totals(ledger, ["ses_1"])["ses_1"]
+    assert (totals.by_proxy, totals.estimated) == (2, 2)

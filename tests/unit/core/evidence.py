@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from agentdyno.core.evidence import Evidence, read_record
-from agentdyno.core.exchange import Answered, Entered, Identity, Routed, SpoolRecord
+from agentdyno.core.exchange import Answered, Entered, Identity, Routed, SpoolRecord, Tried
 from agentdyno.core.normalize import normalize
 from agentdyno.core.records import Request
 
@@ -47,6 +47,21 @@ def failure(error_class: str | None = None, **changes: Any) -> Routed:
     return routed(status="failure", error_class=error_class, **changes)
 
 
+def tried(attempt: int = 1, **changes: Any) -> Tried:
+    """An attempt at a chat provider that answered, whole, 1 ms after it was asked."""
+    whole = Tried(
+        request_key="req_1",
+        attempt=attempt,
+        at_us=attempt,
+        begun_offset_us=200,
+        ended_offset_us=1_200,
+        surface="openai_chat",
+        http_status=200,
+        complete=True,
+    )
+    return msgspec.structs.replace(whole, **changes)
+
+
 def heard(*records: SpoolRecord | None) -> Evidence:
     """The evidence of these records, as a collector reads them from the spool."""
     evidence = Evidence()
@@ -57,5 +72,5 @@ def heard(*records: SpoolRecord | None) -> Evidence:
     return evidence
 
 
-def row(answer: Answered | None, *reports: Routed, entered: Entered | None = ENTERED) -> Request:
+def row(answer: Answered | None, *reports: Routed | Tried, entered: Entered | None = ENTERED) -> Request:
     return Request(*normalize(heard(entered, answer, *reports), "gw_1"))

@@ -7,16 +7,17 @@ import dataclasses
 import msgspec
 import pytest
 from tests.unit.core.chat_corpus import CHAT, chat_usage
-from tests.unit.core.evidence import ANSWERED, ENTERED, STREAMED, answered, failure, heard, routed, row
+from tests.unit.core.evidence import ANSWERED, ENTERED, STREAMED, answered, failure, heard, routed, row, tried
 from tests.unit.core.gemini_corpus import GEMINI, gemini_usage
 from tests.unit.core.messages_corpus import MESSAGES, messages_usage
 from tests.unit.core.recorded import WORD, Recorded, reader_of
 from tests.unit.core.responses_corpus import RESPONSES, responses_usage
 
-from agentdyno.core.exchange import Answered
+from agentdyno.core.exchange import Anatomy, Answered, Price, PriceTier
 from agentdyno.core.normalize import NORMALIZER_VERSION, normalize
 from agentdyno.core.records import Request
 
+PRICE = Price("2026-01", [PriceTier(input_usd=0.5, output_usd=2.0)])
 CORPUS = CHAT + RESPONSES + MESSAGES + GEMINI
 
 
@@ -150,7 +151,8 @@ def test_a_gemini_stream_of_which_litellm_translated_the_usage_to_zeros() -> Non
 def test_what_no_model_answers_has_no_tokens_no_first_token_and_no_cost(purpose: str) -> None:
     entered = msgspec.structs.replace(STREAMED, surface="anthropic_messages", purpose=purpose)
     answer = answered(entered=entered, usages=[messages_usage(9, 3)], events=[("content", 900, 10)], tool_calls=1)
-    made = row(answer, routed(usage=LITELLMS, cost_usd=0.5, price_table_version="2026-01"))
+    answer = msgspec.structs.replace(answer, price=PRICE)
+    made = row(answer, routed(usage=LITELLMS))
     assert figures(made) == (None, None, None, None)
     assert (made.ttft_ms, made.tool_calls, made.cost_usd, made.price_table_version) == (None, None, None, None)
     assert (made.purpose, made.status, made.latency_ms) == (purpose, "ok", 1.5)
@@ -174,12 +176,100 @@ def test_a_cut_stream_has_no_output_figure() -> None:
 
 
 def test_cost_and_its_price_table() -> None:
-    priced = row(ANSWERED, routed(cost_usd=0.25, price_table_version="2026-01"))
-    assert (priced.cost_usd, priced.price_table_version) == (0.25, "2026-01")
-    unknown = row(ANSWERED, routed(price_table_version="2026-01"))
-    assert (unknown.cost_usd, unknown.price_table_version) == (None, None)
-    assert row(ANSWERED, routed(cost_usd=0.0)).cost_usd == 0.0
-    assert row(answered(http_status=500), failure("APIError", cost_usd=0.0)).cost_usd is None
+    told = [chat_usage(10, 4)]
+    priced = row(answered(usages=told, price=PRICE), routed(cost_usd=99.0))
+    assert (priced.cost_usd, priced.price_table_version) == (10 * 0.5 + 4 * 2.0, "2026-01")
+    unpriced = row(answered(usages=told), routed(cost_usd=99.0))
+    assert (unpriced.cost_usd, unpriced.price_table_version) == (None, None)
+    uncounted = row(answered(price=PRICE), routed(cost_usd=99.0))
+    assert (uncounted.cost_usd, uncounted.price_table_version) == (None, None)
+    free = Price("2026-01", [PriceTier(0.0, 0.0)])
+    assert row(answered(usages=told, price=free)).cost_usd == 0.0
+
+
+# ── the provider's own wire ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_providers_wire_is_believed_before_the_others() -> None:
+    attempt = tried(usages=[chat_usage(10, 4, cached=6)])
+    made = row(answered(usages=[chat_usage(7, 7)], price=PRICE), routed(usage=LITELLMS), attempt)
+    assert figures(made) == (10, 4, 6, "provider")
+    assert made.cost_usd is None  # the price says nothing of what is read from a cache
+
+
+def test_attempts_are_summed_and_each_is_priced() -> None:
+    first = tried(1, usages=[chat_usage(10, 1)], finish_reason="stop")
+    second = tried(2, usages=[chat_usage(20, 5)], begun_offset_us=1_500, ended_offset_us=3_500)
+    made = row(answered(attempts=2, ended_offset_us=4_000, price=PRICE), routed(), first, second)
+    assert (made.attempts, made.input_tokens, made.output_tokens) == (2, 30, 6)
+    assert made.cost_usd == 30 * 0.5 + 6 * 2.0
+    assert (made.latency_ms, made.provider_latency_ms, made.proxy_overhead_ms) == (4.0, 3.0, 1.0)  # 1 ms and 2 ms
+
+
+def test_a_refused_attempt_has_no_tokens_to_be_summed() -> None:
+    refused = tried(1, http_status=429, error_code="rate_limit_exceeded")
+    made = row(answered(attempts=2, price=PRICE), routed(), refused, tried(2, usages=[chat_usage(10, 4)]))
+    assert (made.attempts, made.status, figures(made)) == (2, "ok", (10, 4, 0, "provider"))
+    assert made.cost_usd == 10 * 0.5 + 4 * 2.0
+
+
+def test_what_a_cut_attempt_wrote_is_unknown_and_so_is_the_sum() -> None:
+    cut = tried(1, surface="anthropic_messages", streamed=True, complete=False, usages=[messages_usage(8, 1)])
+    whole = tried(2, surface="anthropic_messages", usages=[messages_usage(8, 5)])
+    made = row(answered(attempts=2, price=PRICE), routed(), cut, whole)
+    assert (made.input_tokens, made.output_tokens, made.usage_source, made.cost_usd) == (16, None, "provider", None)
+
+
+def test_what_litellm_counted_where_the_provider_told_nothing_is_an_estimate() -> None:
+    # Of what a cache served it cannot tell anything.
+    assert figures(row(answered(usages=[chat_usage(7, 7)]), routed(), tried())) == (7, 7, None, "estimated")
+    assert figures(row(ANSWERED, routed(usage=LITELLMS), tried())) == (100, 20, None, "estimated")
+
+
+def test_an_input_of_0_that_a_translated_stream_began_with_is_none() -> None:
+    begun = answered(complete=False, disconnected=True, events=[("content", 5, 1)], usages=[chat_usage(0, 0)])
+    assert figures(row(begun, routed(usage=LITELLMS), tried(complete=False)))[0] == 100
+
+
+def test_of_a_protocol_that_no_dialect_reads_litellms_figures_are_taken() -> None:
+    binary = tried(surface=None, complete=False)
+    made = row(answered(usages=[chat_usage(7, 7)]), routed(), binary)
+    assert (figures(made), made.attempts, made.status) == ((7, 7, 0, "proxy"), 1, "ok")
+
+
+def test_attempts_where_there_was_no_meter_and_where_the_request_went_round_it() -> None:
+    assert row(ANSWERED, routed()).attempts is None
+    assert row(answered(attempts=0), routed()).attempts is None
+    assert row(answered(attempts=0, http_status=400), failure("BadRequestError")).attempts == 0
+    assert row(answered(attempts=0, http_status=401, refusal="unknown_key", forwarded=False)).attempts == 0
+    lost = row(None, tried())
+    assert (lost.attempts, lost.error_class) == (1, "gateway_lost")
+
+
+def test_what_the_provider_served_and_called_is_read_from_its_own_wire() -> None:
+    attempt = tried(model="gpt-4.1-2025-04-14", tool_calls=2, provider_request_id="req_p")
+    made = row(answered(model="gpt-4.1", tool_calls=1, provider_request_id="req_h"), routed(), attempt)
+    assert (made.model_served, made.tool_calls, made.provider_request_id) == ("gpt-4.1-2025-04-14", 2, "req_p")
+
+
+def test_the_providers_own_time_to_the_first_token() -> None:
+    attempt = tried(streamed=True, first_content_offset_us=700)
+    assert row(answered(attempts=1), routed(), attempt).provider_ttft_ms == 0.5  # 700 less 200 µs
+    assert row(answered(attempts=1), routed(), tried(first_content_offset_us=700)).provider_ttft_ms is None
+
+
+def test_a_latency_of_which_an_attempt_is_missing_is_unknown() -> None:
+    made = row(answered(attempts=2), routed(), tried())
+    assert (made.attempts, made.provider_latency_ms, made.proxy_overhead_ms) == (2, None, None)
+
+
+def test_what_the_harness_sent_by_part() -> None:
+    anatomy = Anatomy(10, 2, 30, 40, 5, 0, 3, [("system", 10, "abc")])
+    made = row(answered(anatomy=anatomy))
+    assert (made.system_bytes, made.tools, made.tools_bytes, made.history_bytes) == (10, 2, 30, 40)
+    assert (made.tool_results_bytes, made.media_bytes, made.messages) == (5, 0, 3)
+    assert made.prefix == '[["system",10,"abc"]]'
+    assert row(ANSWERED).system_bytes is None
 
 
 # ── the row itself ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.core.recorded import WORD, read
 
 from agentdyno.core.dialects import gemini
-from agentdyno.core.dialects.table import DIALECTS, Call, call_of
+from agentdyno.core.dialects.table import DIALECTS, Call, call_of, upstream_surface
 from agentdyno.core.dialects.wire import RequestFacts
 from agentdyno.core.records import Surface
 
@@ -132,3 +132,27 @@ def test_an_error_body_reads_back(surface: Surface) -> None:
     dialect = DIALECTS[surface]
     body = json.dumps(dialect.error_body("expired_key", f"the key has {WORD}")).encode()
     assert read(dialect.document_reader(), body).error_code == "expired_key"
+
+
+@pytest.mark.parametrize(
+    ("path", "surface"),
+    [
+        ("/v1/chat/completions", "openai_chat"),
+        ("/openai/deployments/m/chat/completions", "openai_chat"),
+        ("/openai/v1/responses", "openai_responses"),
+        ("/api/v1/messages", "anthropic_messages"),
+        ("/models/m:generateContent", "gemini"),
+        ("/v1/projects/p/locations/l/publishers/google/models/m:streamGenerateContent", "gemini"),
+        ("/v1/projects/p/locations/l/publishers/anthropic/models/m@1:streamRawPredict", "anthropic_messages"),
+        ("/v1/projects/p/locations/l/publishers/mistralai/models/m:rawPredict", "openai_chat"),
+        ("/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict", None),
+        ("/v1/projects/p/locations/l/publishers/other/models/m:rawPredict", None),
+        ("/v1/messages/count_tokens", None),
+        ("/v1beta/models/m:countTokens", None),
+        ("/model/m/converse-stream", None),
+        ("/v1/embeddings", None),
+        ("", None),
+    ],
+)
+def test_how_a_provider_is_spoken_to_its_path_says(path: str, surface: str | None) -> None:
+    assert upstream_surface(path) == surface

@@ -55,7 +55,7 @@ def test_one_rollup_by_model_status_and_metric() -> None:
 
 
 def test_an_undefined_metric_has_no_rollup() -> None:
-    assert {r.metric for r in rollup_session([request_row()])} == {"request_bytes", "response_bytes"}
+    assert {r.metric for r in rollup_session([request_row()])} == {"requests", "request_bytes", "response_bytes"}
 
 
 def test_what_no_model_answers_is_in_no_rollup() -> None:

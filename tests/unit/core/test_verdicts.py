@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 from tests.unit.core.chat_corpus import chat_usage
-from tests.unit.core.evidence import ANSWERED, ENTERED, STREAMED, answered, failure, routed, row
+from tests.unit.core.evidence import ANSWERED, ENTERED, STREAMED, answered, failure, routed, row, tried
 
-from agentdyno.core.exchange import Answered, Routed
+from agentdyno.core.exchange import Answered, Routed, Tried
 
 
-def ending(answer: Answered | None, *reports: Routed) -> tuple[str, str | None, str | None]:
+def ending(answer: Answered | None, *reports: Routed | Tried) -> tuple[str, str | None, str | None]:
     made = row(answer, *reports)
     return made.status, made.error_code, made.error_class
 
@@ -38,7 +38,7 @@ def test_a_gateway_that_died() -> None:
     made = row(None)
     assert (made.status, made.error_class) == ("proxy_error", "gateway_lost")
     assert (made.latency_ms, made.ended_at_us) == (None, made.started_at_us)
-    assert (made.response_bytes, made.tool_calls, made.records) == (0, None, 1)
+    assert (made.response_bytes, made.tool_calls, made.records) == (None, None, 1)
 
 
 @pytest.mark.parametrize(
@@ -237,3 +237,78 @@ def test_what_no_model_answers_ends_as_its_http_status_says(
 ) -> None:
     entered = msgspec.structs.replace(ENTERED, surface="anthropic_messages", purpose=purpose)
     assert ending(answered(entered=entered, **changes)) == expected
+
+
+# ── by the provider's own wire ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_end_that_litellm_made_hides_no_stream_that_broke_off() -> None:
+    cut = tried(streamed=True, complete=False)
+    assert ending(ANSWERED, routed(), cut) == ("provider_error", None, "incomplete_stream")
+    assert ending(ANSWERED, routed(), tried(complete=False)) == ("provider_error", None, "unreadable_answer")
+
+
+def test_a_stream_that_litellm_left_after_its_finish_reason_is_whole() -> None:
+    left = tried(streamed=True, complete=False, abandoned=True, finish_reason="stop")
+    assert ending(ANSWERED, routed(), left) == ("ok", None, None)
+    assert ending(ANSWERED, routed(), msgspec.structs.replace(left, abandoned=False)) == ("ok", None, None)
+
+
+def test_an_error_inside_the_providers_answer_that_litellm_kept_to_itself() -> None:
+    told = tried(streamed=True, complete=False, error_code="overloaded_error")
+    assert ending(ANSWERED, routed(), told) == ("provider_error", "overloaded_error", "overloaded")
+    strange = tried(streamed=True, complete=False, error_code="error")
+    assert ending(ANSWERED, routed(), strange) == ("provider_error", "error", "server_error")
+
+
+def test_a_cut_by_the_harness_is_its_own_whatever_became_of_the_attempt() -> None:
+    abandoned = tried(streamed=True, complete=False, abandoned=True)
+    assert ending(answered(complete=False, disconnected=True), abandoned) == ("client_disconnect", None, None)
+
+
+def test_an_answer_that_broke_off_at_the_provider_is_its_fault() -> None:
+    cut = tried(streamed=True, complete=False)
+    answer = answered(entered=STREAMED, complete=False)
+    assert ending(answer, cut) == ("provider_error", None, "incomplete_stream")
+    assert ending(answer, tried(streamed=True)) == ("proxy_error", None, "incomplete_stream")
+
+
+def test_the_providers_own_words_on_an_error_say_more_than_litellms() -> None:
+    told = answered(http_status=500, error_code="500")
+    overloaded = tried(http_status=529, error_code="overloaded_error")
+    assert ending(told, failure("InternalServerError"), overloaded) == (
+        "provider_error",
+        "overloaded_error",
+        "overloaded",
+    )
+
+
+def test_an_error_after_a_whole_answer_of_the_provider_is_the_proxys() -> None:
+    told = answered(http_status=500, error_code="500")
+    assert ending(told, failure("APIConnectionError"), tried())[0] == "proxy_error"
+
+
+@pytest.mark.parametrize(
+    ("exception", "status", "error_class"),
+    [("ConnectError", "provider_error", "connection"), ("ReadTimeout", "timeout", "timeout")],
+)
+def test_an_attempt_that_got_no_answer(exception: str, status: str, error_class: str) -> None:
+    failed = tried(http_status=None, complete=False, failure=exception)
+    report = failure("APIConnectionError" if status == "provider_error" else "Timeout")
+    told = answered(http_status=500 if status == "provider_error" else 408, error_code="error")
+    assert ending(told, report, failed) == (status, "error", error_class)
+
+
+@pytest.mark.parametrize(("exception", "status"), [("ReadError", "provider_error"), ("ReadTimeout", "timeout")])
+def test_an_attempt_that_broke_off_is_classed_by_what_broke_it(exception: str, status: str) -> None:
+    broken = tried(complete=False, failure=exception)
+    told = answered(http_status=500, error_code="500")
+    error_class = "connection" if status == "provider_error" else "timeout"
+    assert ending(told, failure("InternalServerError"), broken) == (status, "500", error_class)
+
+
+def test_a_provider_that_answered_with_an_error_is_not_called_a_lost_connection() -> None:
+    refused = tried(http_status=400, error_code="invalid_request_error")
+    told = answered(http_status=500, error_code="500")
+    expected = ("provider_error", "invalid_request_error", "invalid_request")
+    assert ending(told, failure("APIConnectionError"), refused) == expected

@@ -16,7 +16,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.unit.gateway.credentials import KEY, Clock, Credentials, scope_of
 
-from agentdyno.core.exchange import Answered, Entered, Routed, SpoolRecord
+from agentdyno.core.exchange import Answered, Made, SpoolRecord
 from agentdyno.gateway.admission import Admission
 from agentdyno.gateway.ingress import IngressMeter
 from agentdyno.gateway.telemetry import Telemetry
@@ -63,13 +63,15 @@ class Bench:
             lambda at_us: f"req_{next(numbers)}",
             self.clock,
             frozenset({"api_base", "provider_specific_header"}),
+            {},
         )
 
     def records(self) -> list[SpoolRecord]:
-        """Everything in the spool."""
-        decoder = msgspec.json.Decoder(Entered | Answered | Routed)
+        """Everything in the spool but the rows that are made of it."""
+        decoder = msgspec.json.Decoder(SpoolRecord)
         lines = read_lines(self.folder / "gw_1", ended=False, limit_bytes=2**30)
-        return [decoder.decode(line.data) for line in lines]
+        records = (decoder.decode(line.data) for line in lines)
+        return [record for record in records if not isinstance(record, Made)]
 
     def answered(self) -> Answered:
         """The only record of an answer."""

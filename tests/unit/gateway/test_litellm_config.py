@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agentdyno.core.names import NAME
 from agentdyno.core.records import Provider, Route
-from agentdyno.gateway.litellm_config import litellm_config, model_group
+from agentdyno.gateway.litellm_config import litellm_config, model_group, passed_through
 from agentdyno.gateway.warm_up import warm_up_provider
 
 SCRIPTED = Provider(
@@ -61,6 +63,12 @@ def test_a_secret_is_named_and_never_written() -> None:
     }
 
 
+def test_whoever_signs_is_given_no_key() -> None:
+    signing = Provider(name="aws", routes={"openai_chat": Route("bedrock/converse")}, models=("m",))
+    (entry,) = litellm_config([signing], {})["model_list"]
+    assert entry["litellm_params"] == {"model": "bedrock/converse/m"}
+
+
 def test_an_address_of_the_stands_own_is_preferred() -> None:
     (entry,) = litellm_config([REMOTE], {"remote": "http://127.0.0.1:7"})["model_list"]
     assert entry["litellm_params"]["api_base"] == "http://127.0.0.1:7/v1"
@@ -70,6 +78,14 @@ def test_without_an_address_litellm_knows_its_own() -> None:
     vendor = Provider(name="vendor", routes={"openai_chat": Route("openai")}, models=("m",), api_key_env="K")
     (entry,) = litellm_config([vendor], {})["model_list"]
     assert "api_base" not in entry["litellm_params"]
+
+
+def test_what_is_to_be_passed_through_is_told_by_its_routes_and_litellm_is_given_the_real_address() -> None:
+    passed = replace(REMOTE, name="passed", metering="pass_through")
+    config = litellm_config([SCRIPTED, REMOTE, passed], {"scripted": "http://127.0.0.1:9"})
+    address = "https://models.example/api/v1"
+    assert passed_through(config) == {model_group("passed", "big", "openai_chat"): address}
+    assert config["model_list"][-1]["litellm_params"]["api_base"] == address
 
 
 def test_litellm_neither_retries_nor_lets_a_call_go_unreported() -> None:

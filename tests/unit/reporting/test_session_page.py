@@ -215,6 +215,24 @@ def test_the_list_of_sessions_leaves_out_what_none_has() -> None:
     assert judged.split()[-5:] == ["1,200", "(1", "failed)", "1/2", "mine"]
 
 
+def test_what_makes_a_sessions_figures_less_than_certain() -> None:
+    totals = TOTALS._replace(output_tokens=4, by_proxy=2, estimated=1)
+    told = "10 in, 4 out (of 2 requests LiteLLM's count, of 1 request an estimate)"
+
+    page = lines(render_session(OVER, totals, unexplained=3))
+    assert f"tokens       {told}" in page
+    assert "unexplained  discrepancies in 3 requests; `dyno reconcile` shows them" in page
+    assert f"tokens {told}, discrepancies unexplained in 3 requests, 1 of 2 checks held" in session_line(
+        OVER, totals, None, 3
+    )
+    heading, _, marked, clean = lines(
+        render_sessions([OVER, dataclasses.replace(OPEN, session_id="ses_2")], {}, {"ses_1": 3})
+    )
+    assert "unexplained" in heading
+    assert marked.split()[-4:] == ["0", "3", "1/2", "mine"]
+    assert clean.endswith(" 0")
+
+
 def test_requests_tell_zero_from_unknown() -> None:
     known = {"error_class": "upstream_timeout", "latency_ms": 0.0, "input_tokens": 0}
 

@@ -88,3 +88,15 @@ def test_what_gives_no_answer_is_asked_again(harness: Harness) -> None:
     assert [harness.version(), harness.version()] == [None, None]
     assert harness.times_asked == 2
     assert list(harness.program.parent.glob("versions.json*")) == []
+
+
+def test_a_program_is_asked_with_no_variables_but_those_given(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED_ADMIN_KEY", "planted")
+    harness.program.write_text('#!/bin/sh\necho "version 1 ${PLANTED_ADMIN_KEY:-of nobody}"\n')
+    given = {"PATH": os.environ["PATH"]}
+
+    found = read_harness(None, (str(harness.program), "--version"), given, harness.cache)
+
+    assert found.version == "version 1 of nobody"

@@ -7,8 +7,9 @@ Whatever looks like a secret is refused anywhere in a text, comments included, a
 """
 
 from agentdyno.core.config.entities import FOLDERS
-from agentdyno.core.config.loading import Config, entity_digest, fingerprint, load, missing_secrets, secrets_of
-from agentdyno.core.config.settings import GatewaySettings, SessionSettings, StandSettings
+from agentdyno.core.config.loading import Config, entity_digest, load, missing_secrets, secrets_of
+from agentdyno.core.config.settings import DeploymentSettings, GatewaySettings, SessionSettings, StandSettings
+from agentdyno.core.fingerprints import fingerprint
 from agentdyno.core.layout import CONFIGS_FOLDER, SETTINGS_FILE
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FOLDERS",
     "SETTINGS_FILE",
     "Config",
+    "DeploymentSettings",
     "GatewaySettings",
     "SessionSettings",
     "StandSettings",

@@ -6,6 +6,7 @@ pass over the rest, which has its fault already: what depends on an unsound valu
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
@@ -19,7 +20,7 @@ from agentdyno.core.errors import Fault
 from agentdyno.core.fields import fields_of
 from agentdyno.core.names import suggestion
 from agentdyno.core.records import CONFIGURED, Surface
-from agentdyno.core.templates import COMMAND_NAMES, STAND_NAMES, is_broken, names_in
+from agentdyno.core.templates import COMMAND_NAMES, KEY_IN_ADDRESS, STAND_NAMES, is_broken, names_in
 
 ENVIRONMENT_REFERENCE = "os.environ/"
 """How LiteLLM is told to take a parameter's value from the environment."""
@@ -65,6 +66,11 @@ def provider_faults(entity: Entity, _: Registry) -> Iterator[Fault]:
         yield entity.fault(("base_url",), f"is not used: the stand itself starts the provider ({managed})")
     if address is not None and not _ADDRESS.fullmatch(address):
         yield entity.fault(("base_url",), "is not an address; expected http://… or https://…, without credentials")
+    nowhere = managed is None and address is None and not sound.is_faulty("base_url")
+    if nowhere and sound.get("metering") == "pass_through":
+        yield entity.fault(("metering",), "needs the provider's address; give it as base_url")
+    yield from _deployment_faults(entity)
+    yield from _price_faults(entity)
     for position in sound.keys("models"):
         model = sound.get("models", position)
         if model is not None and (not _MODEL.fullmatch(model) or ".." in model.split("/")):
@@ -82,6 +88,41 @@ def provider_faults(entity: Entity, _: Registry) -> Iterator[Fault]:
             continue
         if not _SECRET_NAME.fullmatch(value.removeprefix(ENVIRONMENT_REFERENCE)):
             yield entity.fault(("options", name), f"names no environment variable after {ENVIRONMENT_REFERENCE}")
+
+
+def _price_faults(entity: Entity) -> Iterator[Fault]:
+    """Prices of models that the provider does not have, and prices below nothing."""
+    sound = entity.sound
+    models = [sound.get("models", position) for position in sound.keys("models")]
+    for model in sound.keys("prices"):
+        if model not in models and not sound.is_faulty("models"):
+            known = [known for known in models if known is not None]
+            yield entity.fault(("prices", model), f"is none of the provider's models; {suggestion(str(model), known)}")
+        for name in sound.keys("prices", model):
+            price = sound.get("prices", model, name)
+            if price is not None and not 0 <= price < math.inf:
+                yield entity.fault(("prices", model, name), f"is {price:g}; expected 0 or more USD")
+
+
+def _deployment_faults(entity: Entity) -> Iterator[Fault]:
+    """What does not fit a LiteLLM deployment that issues its keys itself."""
+    sound, field = entity.sound, "deployment_key_env"
+    secret = sound.get(field)
+    if secret is None:
+        return
+    if not _SECRET_NAME.fullmatch(secret):
+        yield entity.fault(
+            (field,),
+            "is not the NAME of an environment variable, such as LITELLM_ADMIN_KEY; the value is not shown, "
+            "for it may be a secret",
+        )
+    if sound.get("managed") is not None:
+        yield entity.fault((field,), f"is not used: the stand itself starts the provider ({sound.get('managed')})")
+    elif sound.get("base_url") is None and not sound.is_faulty("base_url"):
+        yield entity.fault((field,), "needs the deployment's address; give it as base_url")
+    for unused in ("api_key_env", "options", "prices"):
+        if sound.get(unused):
+            yield entity.fault((unused,), "is not used: the deployment at base_url has its own way to its models")
 
 
 def harness_profile_faults(entity: Entity, _: Registry) -> Iterator[Fault]:
@@ -130,6 +171,9 @@ def variant_faults(entity: Entity, registry: Registry) -> Iterator[Fault]:
             f'"{sound.get("harness_profile")}" speaks {surface}, which provider "{sound.get("provider")}" '
             f"has no route for; it has {', '.join(sorted(routes)) or 'none'}",
         )
+    if provider.get("deployment_key_env") is not None and _asks_for(KEY_IN_ADDRESS, profile, sound):
+        what = f'"{sound.get("harness_profile")}" puts the key into the address, which only the stand\'s gateway takes'
+        yield entity.fault(("harness_profile",), what)
     settings = profile.all_keys("settings")
     for name in sound.keys("settings"):
         if settings is not None and name not in settings:
@@ -186,6 +230,17 @@ def _referred(entity: Entity, kind: str, registry: Registry) -> Sound:
     """What is sound of the entity that a field names; nothing where the name leads nowhere."""
     referred = registry[kind].get(entity.sound.get(kind))
     return _NOTHING if referred is None else referred.sound
+
+
+def _asks_for(wanted: str, *documents: Sound) -> bool:
+    """Whether a template of an environment or a file has the name."""
+    templates = (
+        document.get(field, name)
+        for document in documents
+        for field in ("env", "network_guards", "files")
+        for name in document.keys(field)
+    )
+    return any(template is not None and wanted in names_in(template) for template in templates)
 
 
 def _env_faults(entity: Entity, settings: frozenset[str] | None) -> Iterator[Fault]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -20,7 +20,6 @@ from agentdyno.core.config.entities import (
 )
 from agentdyno.core.config.settings import StandSettings, settings_faults
 from agentdyno.core.errors import ConfigFaults, Fault, UserError
-from agentdyno.core.ids import digest
 from agentdyno.core.jsonable import content_digest
 from agentdyno.core.layout import SETTINGS_FILE
 from agentdyno.core.names import suggestion
@@ -96,16 +95,6 @@ def missing_secrets(config: Config, variant: Variant, environ: Mapping[str, str]
 def entity_digest(entity: Provider | HarnessProfile | Variant | TaskCard | Experiment) -> str:
     """The digest of everything that an entity says."""
     return content_digest(entity)
-
-
-def fingerprint(variant: Variant, provider: Provider, profile: HarnessProfile) -> str:
-    """The digest of what a variant is: itself, its provider and its harness profile, less their descriptions."""
-    parts = {
-        "variant": replace(variant, description=""),
-        "provider": replace(provider, description=""),
-        "harness_profile": replace(profile, description=""),
-    }
-    return digest({name: content_digest(part) for name, part in parts.items()})
 
 
 def _named(kind: str, name: str, entities: Mapping[str, R]) -> R:

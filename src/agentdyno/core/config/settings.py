@@ -28,17 +28,30 @@ class SessionSettings:
 
 
 @dataclass(frozen=True)
+class DeploymentSettings:
+    """How long the spend logs of a LiteLLM deployment are waited for, which it writes in batches."""
+
+    logs_quiet_s: Annotated[float, Field("they are whole when none has come for so long", unit="s")] = 20
+    logs_limit_s: Annotated[float, Field("they are waited for no longer than this", unit="s")] = 120
+
+
+@dataclass(frozen=True)
 class StandSettings:
     """The stand's settings, from `dyno.yaml`."""
 
     gateway: Annotated[GatewaySettings, Field("the gateway")] = GatewaySettings()
     session: Annotated[SessionSettings, Field("sessions")] = SessionSettings()
+    deployment: Annotated[DeploymentSettings, Field("LiteLLM deployments")] = DeploymentSettings()
 
 
 def settings_faults(document: Document, sound: Sound) -> Iterator[Fault]:
-    """A port that is none, and a session that would be over before it begins."""
+    """A port that is none, a session that would be over before it begins, a time that is none."""
     port, time_to_live_s = sound.get("gateway", "port"), sound.get("session", "time_to_live_s")
     if port is not None and not 0 <= port <= 65535:
         yield document.fault(("gateway", "port"), f"is {port}; expected 0 to 65535")
     if time_to_live_s is not None and time_to_live_s <= 0:
         yield document.fault(("session", "time_to_live_s"), f"is {time_to_live_s:g}; expected more than 0 seconds")
+    for name in ("logs_quiet_s", "logs_limit_s"):
+        wait_s = sound.get("deployment", name)
+        if wait_s is not None and wait_s < 0:
+            yield document.fault(("deployment", name), f"is {wait_s:g}; expected 0 seconds or more")

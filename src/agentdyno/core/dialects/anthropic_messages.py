@@ -19,11 +19,26 @@ from agentdyno.core.dialects.reading import (
     decode,
     error_code,
     identifier,
+    members,
     name,
     possible,
     usage_object,
 )
-from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, RequestFacts, Tokens
+from agentdyno.core.dialects.request_parts import (
+    NOTHING,
+    Held,
+    Members,
+    Shape,
+    message_part,
+    objects,
+    role_kind,
+    system_parts,
+    tools_parts,
+    word,
+)
+from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, Part, RequestFacts, Tokens
+
+_MEDIA = frozenset({b'"image"', b'"document"', b'"container_upload"'})
 
 
 class _Block(msgspec.Struct):
@@ -71,6 +86,12 @@ class OutputDetails(msgspec.Struct, gc=False):
     thinking_tokens: Count = None
 
 
+class CacheCreation(msgspec.Struct, gc=False):
+    """The parts of what was written to the cache."""
+
+    ephemeral_1h_input_tokens: Count = None
+
+
 class Usage(msgspec.Struct, gc=False):
     """What a usage object says."""
 
@@ -79,6 +100,7 @@ class Usage(msgspec.Struct, gc=False):
     cache_read_input_tokens: Count = None
     output_tokens: Count = None
     output_tokens_details: OutputDetails | None = None
+    cache_creation: CacheCreation | None = None
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -168,6 +190,28 @@ def read_request(body: bytes) -> RequestFacts:
     return reading.read_request(body, "max_tokens")
 
 
+def _held(block: Members) -> Held:
+    kind = word(block, "type")
+    if kind in _MEDIA:
+        return "media"
+    return "tool_result" if kind.endswith(b'tool_result"') else "said"
+
+
+_SHAPE = Shape(_held, nested=("content", "source"), marks=("cache_control",))
+
+
+def request_parts(body: bytes) -> list[Part] | None:
+    """The parts of a messages request: tools, system prompt, messages."""
+    request = members(body)
+    if not request:
+        return None
+    return [
+        *tools_parts(request.get("tools", NOTHING), _SHAPE),
+        *system_parts(request.get("system", NOTHING), _SHAPE),
+        *(message_part(message, role_kind(message), _SHAPE) for message in objects(request.get("messages", NOTHING))),
+    ]
+
+
 def stream_reader() -> AnswerReader:
     """A reader for the events of a streamed message."""
     return reading.StreamReader(_read_event)
@@ -189,17 +233,19 @@ def tokens(usages: Sequence[Usage], *, streamed: bool) -> Tokens:
     The wire's input leaves out cache reads and writes, which are added here. Where it names none of them, the input is
     what it says and they are unknown.
     """
-    uncached = output = read = write = reasoning = None
+    uncached = output = read = write = hour = reasoning = None
     for usage in usages:
         uncached = uncached if usage.input_tokens is None else usage.input_tokens
         read = read if usage.cache_read_input_tokens is None else usage.cache_read_input_tokens
         write = write if usage.cache_creation_input_tokens is None else usage.cache_creation_input_tokens
+        told = None if usage.cache_creation is None else usage.cache_creation.ephemeral_1h_input_tokens
+        hour = hour if told is None else told
     for usage in usages[1:] if streamed else usages:
         details = usage.output_tokens_details
         output = output if usage.output_tokens is None else usage.output_tokens
         reasoning = reasoning if details is None or details.thinking_tokens is None else details.thinking_tokens
     cached = (0 if read is None else read) + (0 if write is None else write)
-    return possible(Tokens(None if uncached is None else uncached + cached, output, read, write, reasoning))
+    return possible(Tokens(None if uncached is None else uncached + cached, output, read, write, reasoning, hour))
 
 
 def error_body(code: str, message: str) -> dict[str, Any]:

@@ -28,9 +28,23 @@ from agentdyno.core.dialects.reading import (
     text,
     usage_object,
 )
-from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, RequestFacts, Tokens
+from agentdyno.core.dialects.request_parts import (
+    NOTHING,
+    Held,
+    Members,
+    Shape,
+    message_part,
+    objects,
+    role_kind,
+    system_parts,
+    tools_parts,
+)
+from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, Part, PartKind, RequestFacts, Tokens
 
 _FUNCTIONS = ("functionDeclarations", "function_declarations")
+
+_MEDIA = frozenset({"inlineData", "inline_data", "fileData", "file_data"})
+_RESULTS = frozenset({"functionResponse", "function_response", "codeExecutionResult", "code_execution_result"})
 
 
 class _Thing(msgspec.Struct):
@@ -183,6 +197,39 @@ def _one_of(found: Mapping[str, bytes], *names: str) -> bytes:
 def _offers(tool: bytes) -> bool:
     """Whether there is anything in a tool: its list of functions may be empty."""
     return any(name not in _FUNCTIONS or items(value) for name, value in members(tool).items())
+
+
+def _held(block: Members) -> Held:
+    if not _MEDIA.isdisjoint(block):
+        return "media"
+    return "said" if _RESULTS.isdisjoint(block) else "tool_result"
+
+
+_SHAPE = Shape(_held, nested=("parts", "functionResponse", "function_response"))
+
+
+def _functions(tools: list[Members]) -> int:
+    """How many tools are offered: each function, and each tool of the vendor's own."""
+    return sum(len(items(value)) if name in _FUNCTIONS else 1 for tool in tools for name, value in tool.items())
+
+
+def request_parts(body: bytes) -> list[Part] | None:
+    """The parts of a request to generate content: tools, system instruction, contents."""
+    request = members(body)
+    if not request:
+        return None
+    system = members(_one_of(request, "systemInstruction", "system_instruction"))
+    contents = objects(request.get("contents", NOTHING))
+    return [
+        *tools_parts(request.get("tools", NOTHING), _SHAPE, _functions),
+        *system_parts(system.get("parts", NOTHING), _SHAPE),
+        *(message_part(content, _kind_of_content(content), _SHAPE) for content in contents),
+    ]
+
+
+def _kind_of_content(content: Members) -> PartKind:
+    """Without a role it is the user's."""
+    return role_kind(content) if "role" in content else "user"
 
 
 def stream_reader() -> AnswerReader:

@@ -19,12 +19,26 @@ from agentdyno.core.dialects.reading import (
     error_code,
     first_told,
     identifier,
+    members,
     name,
     possible,
     text,
     usage_object,
 )
-from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, RequestFacts, Tokens
+from agentdyno.core.dialects.request_parts import (
+    NOTHING,
+    Held,
+    Members,
+    Shape,
+    message_part,
+    objects,
+    role_kind,
+    tools_parts,
+    word,
+)
+from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, Part, RequestFacts, Tokens
+
+_MEDIA = frozenset({b'"image_url"', b'"input_audio"', b'"file"', b'"video_url"'})
 
 
 class _Function(msgspec.Struct):
@@ -193,6 +207,27 @@ def _read_document(answer: Answer, body: bytes) -> None:
 def read_request(body: bytes) -> RequestFacts:
     """Facts of a chat completion request."""
     return reading.read_request(body, "max_completion_tokens", "max_tokens")
+
+
+def _held(block: Members) -> Held:
+    return "media" if word(block, "type") in _MEDIA else "said"
+
+
+# The first mark is of those that copy the vendor, and of LiteLLM: for models of Anthropic's behind this surface.
+_SHAPE = Shape(_held, nested=("content", "function"), marks=("cache_control", "prompt_cache_breakpoint"))
+
+
+def request_parts(body: bytes) -> list[Part] | None:
+    """The parts of a chat completion request: tools, and then the messages, the system's among them."""
+    request = members(body)
+    if not request:
+        return None
+    tools = request.get("tools", request.get("functions", NOTHING))
+    messages = objects(request.get("messages", NOTHING))
+    return [
+        *tools_parts(tools, _SHAPE),
+        *(message_part(message, role_kind(message), _SHAPE) for message in messages),
+    ]
 
 
 def stream_reader() -> AnswerReader:

@@ -20,12 +20,25 @@ from agentdyno.core.dialects.reading import (
     decode,
     error_code,
     identifier,
+    members,
     name,
     possible,
     text,
     usage_object,
 )
-from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, RequestFacts, Tokens
+from agentdyno.core.dialects.request_parts import (
+    NOTHING,
+    Held,
+    Members,
+    Shape,
+    message_part,
+    objects,
+    role_kind,
+    system_parts,
+    tools_parts,
+    word,
+)
+from agentdyno.core.dialects.wire import Answer, AnswerReader, EventKind, Part, PartKind, RequestFacts, Tokens
 
 _DELTAS: Mapping[str | None, EventKind] = MappingProxyType(
     {
@@ -51,6 +64,12 @@ _ASKED_OF_THE_HARNESS = frozenset(
         "computer_call",
     }
 )
+
+_MEDIA = frozenset(
+    {b'"input_image"', b'"input_file"', b'"input_audio"', b'"computer_screenshot"', b'"image_generation_call"'}
+)
+_TOOL_LISTS = frozenset({b'"additional_tools"', b'"mcp_list_tools"'})
+"""Items that offer tools in the midst of a conversation."""
 
 
 class _Item(msgspec.Struct):
@@ -177,6 +196,45 @@ def _read_document(answer: Answer, body: bytes) -> None:
 def read_request(body: bytes) -> RequestFacts:
     """Facts of a request for a response."""
     return reading.read_request(body, "max_output_tokens")
+
+
+def _held(block: Members) -> Held:
+    return "media" if word(block, "type") in _MEDIA else "said"
+
+
+_SHAPE = Shape(_held, nested=("content", "output"), marks=("prompt_cache_breakpoint",))
+
+
+def _item_kind(item: Members) -> PartKind:
+    kind = word(item, "type")
+    if kind in (b"", b'"message"'):
+        return role_kind(item)
+    if kind == b'"reasoning"':
+        return "reasoning"
+    if kind.endswith(b'_call"'):
+        return "tool_call"
+    return "tool_result" if kind.endswith(b'_output"') else "other"
+
+
+def _item_part(item: Members) -> Part:
+    if word(item, "type") not in _TOOL_LISTS:
+        return message_part(item, _item_kind(item), _SHAPE)
+    offered = objects(item.get("tools", NOTHING))
+    return message_part(item, "tools", _SHAPE)._replace(tools=len(offered))
+
+
+def request_parts(body: bytes) -> list[Part] | None:
+    """The parts of a request for a response: tools, instructions, input items. What the server keeps is not seen."""
+    request = members(body)
+    if not request:
+        return None
+    sent = request.get("input", NOTHING)
+    text = bytes(sent)
+    return [
+        *tools_parts(request.get("tools", NOTHING), _SHAPE),
+        *system_parts(request.get("instructions", NOTHING), _SHAPE),
+        *([Part("user", text)] if text.startswith(b'"') else map(_item_part, objects(sent))),
+    ]
 
 
 def stream_reader() -> AnswerReader:

@@ -27,6 +27,8 @@ _MAX_WORD = 64
 _SHORTEST_SECRET = 9  # our own prefix and one letter
 _MAX_COUNT = 2**53
 """No figure of any answer. Up to there sums of rows are exact, in whole numbers and in floats."""
+_OBJECTS = ("_details", "cache_creation")
+"""How the names end of those members of a usage object that are objects."""
 _NOTHING = msgspec.Raw()
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
@@ -124,11 +126,11 @@ def read_usages(encoded: Encoded, decoder: msgspec.json.Decoder[list[T]]) -> lis
 
 
 def _as_declared(usage: dict[str, Any]) -> dict[str, Any]:
-    """The members of a usage object that are what their names say: `…_details` an object, any other a count."""
+    """The members of a usage object that are what their names say: some are objects, any other a count."""
     return {
         name: _as_declared(value) if isinstance(value, dict) else value
         for name, value in usage.items()
-        if (isinstance(value, dict) if name.endswith("_details") else natural(value) is not None)
+        if (isinstance(value, dict) if name.endswith(_OBJECTS) else natural(value) is not None)
     }
 
 
@@ -189,7 +191,7 @@ def possible(tokens: Tokens) -> Tokens:
     unknown; so do cache reads and writes that each fit but exceed the input together, for nothing tells which of them
     is wrong.
     """
-    read, write, reasoning = tokens.cache_read, tokens.cache_write, tokens.reasoning
+    read, write, reasoning, hour = tokens.cache_read, tokens.cache_write, tokens.reasoning, tokens.cache_write_1h
     if tokens.input is not None and tokens.input > _MAX_COUNT:  # a sum of figures that each were possible
         return possible(tokens._replace(input=None, cache_read=None, cache_write=None))
     if tokens.output is not None and tokens.output > _MAX_COUNT:
@@ -201,9 +203,9 @@ def possible(tokens: Tokens) -> Tokens:
             read = write = None
     if tokens.output is not None and reasoning is not None and reasoning > tokens.output:
         reasoning = None
-    if read is tokens.cache_read and write is tokens.cache_write and reasoning is tokens.reasoning:
-        return tokens
-    return Tokens(tokens.input, tokens.output, read, write, reasoning)
+    if hour is not None and (write is None or hour > write):
+        hour = None
+    return Tokens(tokens.input, tokens.output, read, write, reasoning, hour)
 
 
 class _RequestBody(msgspec.Struct):

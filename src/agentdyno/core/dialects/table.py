@@ -43,6 +43,22 @@ _PATHS: Mapping[str, Call] = MappingProxyType(
         "/v1/messages/count_tokens": Call("anthropic_messages", counts_tokens=True),
     }
 )
+_UPSTREAM_ENDINGS: Mapping[str, Surface] = MappingProxyType(
+    {
+        "/chat/completions": "openai_chat",
+        "/responses": "openai_responses",
+        "/messages": "anthropic_messages",
+        ":generateContent": "gemini",
+        ":streamGenerateContent": "gemini",
+    }
+)
+# Vertex takes other vendors' own bodies: which of them, the publisher says.
+_VERTEX_RAW = re.compile(
+    r"/publishers/(?P<publisher>anthropic|mistralai)/models/(?!count-tokens:)[^/:]+:(?:rawPredict|streamRawPredict)$"
+)
+_VERTEX_PUBLISHERS: Mapping[str, Surface] = MappingProxyType(
+    {"anthropic": "anthropic_messages", "mistralai": "openai_chat"}
+)
 _GEMINI = re.compile(r"/(?:v1beta|v1)/models/(?P<model>.+):(?P<operation>\w+)")
 _GEMINI_CALLS = ("generateContent", "streamGenerateContent", "countTokens")
 
@@ -60,3 +76,12 @@ def call_of(method: str, path: str) -> Call | None:
     return Call(
         "gemini", model=name(model), streamed=operation.startswith("stream"), counts_tokens=operation == "countTokens"
     )
+
+
+def upstream_surface(path: str) -> Surface | None:
+    """The protocol in which a provider is asked, by how its path ends; None where no dialect reads it."""
+    found = next((surface for ending, surface in _UPSTREAM_ENDINGS.items() if path.endswith(ending)), None)
+    if found is not None:
+        return found
+    raw = _VERTEX_RAW.search(path)
+    return None if raw is None else _VERTEX_PUBLISHERS[raw["publisher"]]

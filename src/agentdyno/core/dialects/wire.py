@@ -1,13 +1,14 @@
 """What every dialect gives: facts of a request, an incremental reader of its answer, tokens from usage objects.
 
-No text of a prompt or an answer leaves a dialect: only kinds, times, sizes, counts, ids and usage objects.
+No text of a prompt or an answer leaves a dialect: only kinds, times, sizes, counts, ids and usage objects. The one
+exception are the bytes of a request's parts, which go to `core/anatomy.py` to be digested, and no further.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -15,6 +16,12 @@ EventKind = str
 """`start`, `content`, `tool`, `reasoning`, `usage`, `finish`, `ping`, `error`, `done`, `other` or `malformed`."""
 CONTENT_KINDS = frozenset({"content", "tool", "reasoning"})
 """Kinds that count as a content delta: the first of them ends the time to the first token."""
+PartKind = Literal["tools", "system", "user", "assistant", "reasoning", "tool_call", "tool_result", "other"]
+"""What a part is: all tools, a block of the system prompt, or a message by whoever speaks in it.
+
+A message of the user's that holds tool results and nothing else is a `tool_result`. Reasoning and tool calls are parts
+of their own only where a surface has them as items of their own.
+"""
 
 
 class RequestFacts(NamedTuple):
@@ -26,6 +33,18 @@ class RequestFacts(NamedTuple):
     offers_tools: bool = False
     output_limit_tokens: int | None = None
     """How long an answer it takes at most."""
+
+
+class Part(NamedTuple):
+    """One part of a request. Its bytes are text: they are measured and digested, and go nowhere."""
+
+    kind: PartKind
+    encoded: bytes
+    tool_results_bytes: int = 0
+    media_bytes: int = 0
+    """Of the files in it, also of those in its tool results, which do not count them."""
+    tools: int = 0
+    """How many it offers."""
 
 
 class Event(NamedTuple):
@@ -40,7 +59,7 @@ class Event(NamedTuple):
 class Tokens(NamedTuple):
     """Token counts by the definitions of docs/accounting.md; None is unknown.
 
-    Where all are known: cache_read + cache_write <= input, reasoning <= output.
+    Where all are known: cache_read + cache_write <= input, cache_write_1h <= cache_write, reasoning <= output.
     """
 
     input: int | None = None
@@ -48,6 +67,8 @@ class Tokens(NamedTuple):
     cache_read: int | None = None
     cache_write: int | None = None
     reasoning: int | None = None
+    cache_write_1h: int | None = None
+    """What of cache_write is to stay an hour, which has a price of its own. Not in a row."""
 
 
 @dataclass
@@ -87,6 +108,10 @@ class Dialect(Protocol):
 
     def read_request(self, body: bytes) -> RequestFacts:
         """Facts of a request's body; `RequestFacts(None, False)` when it is not the expected JSON."""
+        ...
+
+    def request_parts(self, body: bytes) -> Sequence[Part] | None:
+        """What a request's body is made of, as the provider's cache reads it; None when it is no JSON object."""
         ...
 
     def stream_reader(self) -> AnswerReader:

@@ -8,6 +8,8 @@ from tests.unit.core.config.small_project import EXPERIMENT, PROFILE, PROVIDER, 
 from agentdyno.core.config import load
 from agentdyno.core.errors import ConfigFaults
 
+PRICES = ("input_usd_per_million", "output_usd_per_million")
+
 
 def faults_of(files: dict[str, str]) -> list[str]:
     with pytest.raises(ConfigFaults) as raised:
@@ -84,6 +86,10 @@ TYPES = [
     (
         changed(PROVIDER, "[small, large]", "[small, ]\nmanaged: loca"),
         'configs/providers/mine.yaml:4: managed expected one of local, scripted, found "loca"; did you mean "local"?',
+    ),
+    (
+        changed(PROVIDER, "[small, large]", "[small, large]\nmetering: pass_through"),
+        "configs/providers/mine.yaml:4: metering needs the provider's address; give it as base_url",
     ),
     (
         changed(PROVIDER, "openai_chat:", "openai_chats:"),
@@ -238,6 +244,28 @@ MEANING = [
         changed(PROVIDER, "models:", "managed: local\nbase_url: http://localhost:8000\nmodels:"),
         "configs/providers/mine.yaml:4: base_url is not used: the stand itself starts the provider (local)",
     ),
+    (
+        changed(PROVIDER, "api_key_env: MINE_API_KEY", "deployment_key_env: LITELLM_KEY"),
+        "configs/providers/mine.yaml:4: deployment_key_env needs the deployment's address; give it as base_url",
+    ),
+    (
+        changed(PROVIDER, "api_key_env: MINE_API_KEY", "deployment_key_env: LITELLM_KEY\nmanaged: local"),
+        "configs/providers/mine.yaml:4: deployment_key_env is not used: the stand itself starts the provider (local)",
+    ),
+    (
+        changed(PROVIDER, "api_key_env: MINE_API_KEY", "deployment_key_env: litellm-key\nbase_url: http://team"),
+        "configs/providers/mine.yaml:4: deployment_key_env is not the NAME of an environment variable, such as "
+        "LITELLM_ADMIN_KEY; the value is not shown, for it may be a secret",
+    ),
+    (
+        changed(PROVIDER, "models:", "deployment_key_env: LITELLM_KEY\nbase_url: http://team\nmodels:"),
+        "configs/providers/mine.yaml:6: api_key_env is not used: the deployment at base_url has its own way to its "
+        "models",
+    ),
+    (
+        {"dyno.yaml": "deployment: {logs_quiet_s: -1}\n"},
+        "dyno.yaml:1: deployment.logs_quiet_s is -1; expected 0 seconds or more",
+    ),
     *(
         (
             changed(PROVIDER, "path: /v1", f"path: {path}"),
@@ -249,6 +277,14 @@ MEANING = [
     (
         changed(PROVIDER, "models:", "options: {vertex_project: os.environ/}\nmodels:"),
         "configs/providers/mine.yaml:3: options.vertex_project names no environment variable after os.environ/",
+    ),
+    (
+        changed(PROVIDER, "models:", f"prices: {{small: {{{PRICES[0]}: -1, {PRICES[1]}: 0}}}}\nmodels:"),
+        "configs/providers/mine.yaml:3: prices.small.input_usd_per_million is -1; expected 0 or more USD",
+    ),
+    (
+        changed(PROVIDER, "models:", f"prices: {{smal: {{{PRICES[0]}: 1, {PRICES[1]}: 1}}}}\nmodels:"),
+        'configs/providers/mine.yaml:3: prices.smal is none of the provider\'s models; did you mean "small"?',
     ),
     (
         changed(TASK_CARD, "pattern: Hello", "pattern: '('"),
