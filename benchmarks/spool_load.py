@@ -13,7 +13,7 @@ import msgspec
 from agentdyno.core.evidence import Evidence, read_record
 from agentdyno.core.exchange import Answered, Entered, Identity, Made, Routed, SpoolRecord
 from agentdyno.core.ids import time_ordered_id
-from agentdyno.core.normalize import NORMALIZER_VERSION, RequestRow, normalize
+from agentdyno.core.normalize import RequestRow, made, normalize
 
 SESSIONS = 50
 _IN_FLIGHT = 8
@@ -143,7 +143,7 @@ def spooled(requests: int, gateway_id: str) -> Iterator[SpoolRecord]:
         evidence = heard.setdefault(read.request_key, Evidence())
         evidence.hear(read, line)
         if evidence.settled:
-            yield Made(read.request_key, NORMALIZER_VERSION, normalize(heard.pop(read.request_key), gateway_id))
+            yield made(normalize(heard.pop(read.request_key), gateway_id))
 
 
 def rows_of(requests: int, gateway_id: str) -> list[RequestRow]:

@@ -27,8 +27,10 @@ from agentdyno.core.dialects.openai_chat import litellm_tokens, read_litellm_usa
 from agentdyno.core.dialects.table import DIALECTS
 from agentdyno.core.dialects.wire import Tokens
 from agentdyno.core.evidence import UNREADABLE_LINE, Came, Evidence, Heard, Reported, read_identity
+from agentdyno.core.exchange import Made
+from agentdyno.core.fields import fields_of
 from agentdyno.core.ids import canonical_json, session_tags
-from agentdyno.core.records import Surface, UsageSource
+from agentdyno.core.records import Request, Surface, UsageSource
 from agentdyno.core.side_calls import is_inference
 from agentdyno.core.verdicts import verdict
 
@@ -40,6 +42,10 @@ _PROVIDERS_DETAILS: Mapping[str | None, str] = MappingProxyType(
     {"openai_chat": "prompt_tokens_details", "openai_responses": "input_tokens_details"}
 )
 _UNKNOWN = Tokens()
+_FIELDS = [spec.name for spec in fields_of(Request)]
+_REQUEST_KEY, _SESSION_ID, _ENDED_AT_US, _RECORDS = map(
+    _FIELDS.index, ("request_key", "session_id", "ended_at_us", "records")
+)
 _encoder = msgspec.json.Encoder()
 
 
@@ -140,6 +146,11 @@ def normalize(evidence: Evidence, gateway_id: str) -> RequestRow:
         NORMALIZER_VERSION,
         evidence.digest,
     )
+
+
+def made(row: RequestRow) -> Made:
+    """A row as the spool holds it."""
+    return Made(row[_REQUEST_KEY], NORMALIZER_VERSION, row[_RECORDS], row[_SESSION_ID], row[_ENDED_AT_US], row)
 
 
 def _in_order(reports: tuple[Reported, ...]) -> tuple[Reported, ...]:

@@ -21,7 +21,7 @@ from agentdyno.gateway.admission import Admission
 from agentdyno.gateway.ingress import IngressMeter
 from agentdyno.gateway.telemetry import Telemetry
 from agentdyno.store.credentials import CredentialScope
-from agentdyno.store.spool import SpoolWriter, read_lines
+from agentdyno.store.spool import SpoolWriter, read_blocks
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
@@ -68,8 +68,8 @@ class Bench:
     def records(self) -> list[SpoolRecord]:
         """Everything in the spool."""
         decoder = msgspec.json.Decoder(Entered | Answered | Routed)
-        lines = read_lines(self.folder / "gw_1", ended=False, limit_bytes=2**30)
-        return [decoder.decode(line.data) for line in lines]
+        blocks = read_blocks(self.folder / "gw_1", ended=False, limit_bytes=2**30)
+        return [decoder.decode(line) for block in blocks for line in block.lines]
 
     def answered(self) -> Answered:
         """The only record of an answer."""
