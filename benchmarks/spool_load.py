@@ -1,4 +1,4 @@
-"""The records of many requests, as a gateway writes them: three a request, in turns, of true length, and its row."""
+"""The records of many requests, as a gateway writes them: four a request, in turns, of true length, and its row."""
 
 from __future__ import annotations
 
@@ -11,14 +11,26 @@ from typing import Any
 import msgspec
 
 from agentdyno.core.evidence import Evidence, read_record
-from agentdyno.core.exchange import Answered, Entered, Identity, Made, Routed, SpoolRecord
+from agentdyno.core.exchange import (
+    Anatomy,
+    Answered,
+    Entered,
+    Identity,
+    Made,
+    Price,
+    PriceTier,
+    Routed,
+    SpoolRecord,
+    Tried,
+)
 from agentdyno.core.ids import time_ordered_id
-from agentdyno.core.normalize import NORMALIZER_VERSION, RequestRow, normalize
+from agentdyno.core.normalize import RequestRow, made, normalize
 
 SESSIONS = 50
 _IN_FLIGHT = 8
 _START_US = 1_790_000_000_000_000
 _PATHS = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
+_PRICE = Price("litellm-1.106.2", [PriceTier(6e-7, 2.2e-6, cache_read_usd=1.1e-7, cache_write_usd=6e-7)])
 _NO_DETAILS = {"audio_tokens": None, "text_tokens": None, "image_tokens": None, "video_tokens": None}
 
 
@@ -26,15 +38,15 @@ def records(requests: int, seed: int = 0) -> Iterator[SpoolRecord]:
     """What becomes of so many requests. A request's records are in their order, between those of seven others."""
     chance = random.Random(seed)
     identities = [_identity(chance) for _ in range(SESSIONS)]
-    in_flight: deque[tuple[Answered, Routed]] = deque()
+    in_flight: deque[tuple[Tried, Answered, Routed]] = deque()
     for number in range(requests):
         answered = _answered(chance, _entered(chance, number, chance.choice(identities)))
         yield answered.entered
-        in_flight.append((answered, _routed(answered)))
+        in_flight.append((_tried(answered), answered, _routed(answered)))
         if len(in_flight) == _IN_FLIGHT:
             yield from in_flight.popleft()
-    for pair in in_flight:
-        yield from pair
+    for rest in in_flight:
+        yield from rest
 
 
 def _identity(chance: random.Random) -> Identity:
@@ -83,6 +95,44 @@ def _answered(chance: random.Random, entered: Entered) -> Answered:
         finish_reason="tool_calls" if chat else "tool_use",
         tool_calls=1,
         provider_request_id=f"req_{chance.randbytes(12).hex()}",
+        attempts=1,
+        anatomy=_anatomy(chance),
+        price=_PRICE,
+    )
+
+
+def _anatomy(chance: random.Random) -> Anatomy:
+    """Of a conversation of some 24 messages."""
+    messages = chance.randrange(2, 46)
+    kinds = ("tools", "system", *(("user", "assistant", "tool_result")[place % 3] for place in range(messages)))
+    sizes = [chance.randrange(200, 9_000) for _ in kinds]
+    prefix = [(kind, size, chance.randbytes(6).hex()) for kind, size in zip(kinds, sizes, strict=True)]
+    return Anatomy(sizes[1], 12, sizes[0], sum(sizes[2::3]), sum(sizes[4::3]), 0, messages, prefix)
+
+
+def _tried(answered: Answered) -> Tried:
+    """The provider's own answer, of which the harness was told the same."""
+    entered = answered.entered
+    return Tried(
+        request_key=entered.request_key,
+        attempt=1,
+        at_us=entered.at_us + answered.ended_offset_us - 800,
+        begun_offset_us=4_000,
+        ended_offset_us=answered.ended_offset_us - 800,
+        request_bytes=entered.request_bytes,
+        response_bytes=answered.response_bytes,
+        surface=entered.surface,
+        head_offset_us=180_000,
+        first_content_offset_us=answered.events[1][1] - 600 if answered.events else None,
+        http_status=200,
+        provider_request_id=answered.provider_request_id,
+        streamed=entered.streamed,
+        complete=True,
+        usages=answered.usages,
+        response_id=answered.response_id,
+        model=answered.model,
+        finish_reason=answered.finish_reason,
+        tool_calls=answered.tool_calls,
     )
 
 
@@ -108,9 +158,14 @@ def _messages_usage(chance: random.Random) -> dict[str, Any]:
 
 
 def _routed(answered: Answered) -> Routed:
-    """LiteLLM's report, with a usage object of its own making."""
+    """LiteLLM's report, with a usage object of its own making that says what the provider's does."""
     entered, usage = answered.entered, answered.usages[-1]
-    prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
+    chat = entered.surface == "openai_chat"
+    read = usage["prompt_tokens_details"]["cached_tokens"] if chat else usage["cache_read_input_tokens"]
+    written = 0 if chat else usage["cache_creation_input_tokens"]
+    prompt = usage["prompt_tokens"] if chat else usage["input_tokens"] + read + written
+    completion = usage["completion_tokens" if chat else "output_tokens"]
+    reasoning = usage["completion_tokens_details"]["reasoning_tokens"] if chat else 0
     return Routed(
         request_key=entered.request_key,
         at_us=entered.at_us + answered.ended_offset_us + 900,
@@ -123,13 +178,11 @@ def _routed(answered: Answered) -> Routed:
         provider_request_id=answered.provider_request_id,
         usage={
             "prompt_tokens": prompt,
-            "completion_tokens": 9,
-            "total_tokens": prompt,
-            "completion_tokens_details": {"reasoning_tokens": 0, **_NO_DETAILS},
-            "prompt_tokens_details": {"cached_tokens": 0, "cache_creation_tokens": 0, **_NO_DETAILS},
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "completion_tokens_details": {"reasoning_tokens": reasoning, **_NO_DETAILS},
+            "prompt_tokens_details": {"cached_tokens": read, "cache_creation_tokens": written, **_NO_DETAILS},
         },
-        cost_usd=0.0123,
-        price_table_version="2026-01-15",
     )
 
 
@@ -143,7 +196,7 @@ def spooled(requests: int, gateway_id: str) -> Iterator[SpoolRecord]:
         evidence = heard.setdefault(read.request_key, Evidence())
         evidence.hear(read, line)
         if evidence.settled:
-            yield Made(read.request_key, NORMALIZER_VERSION, normalize(heard.pop(read.request_key), gateway_id))
+            yield made(normalize(heard.pop(read.request_key), gateway_id))
 
 
 def rows_of(requests: int, gateway_id: str) -> list[RequestRow]:

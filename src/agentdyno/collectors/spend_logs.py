@@ -16,6 +16,7 @@ from agentdyno.core.records import Session, UnreadableRecord
 from agentdyno.core.spend_logs import Holder, logs_run, read_spend_log, request_row
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.queries import credentials
+from agentdyno.store.request_rows import Rows
 
 _BATCH = 5_000
 _PLACE_DIGITS = 15
@@ -72,7 +73,7 @@ def _absorb(ledger: Ledger, holder: Holder, batch: list[bytes]) -> LogsCollected
             rows.append(request_row(log, encoded, holder))
         except UNREADABLE as error:
             unreadable.append(_unreadable(encoded, holder, error))
-    written = ledger.absorb_rows(rows, unreadable=unreadable).written
+    written = ledger.absorb_rows(Rows.most_telling(rows, rebuild=False), unreadable=unreadable).written
     return LogsCollected(len(rows) + len(unreadable), written, len(unreadable))
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 from agentdyno.core.dialects.table import DIALECTS
 from agentdyno.core.dialects.wire import Tokens
 from agentdyno.core.discrepancies import PARTS, Cause, TokenField, Witness
 from agentdyno.core.evidence import Attempt, Came, Heard, Reported
-from agentdyno.core.records import Status, Surface, UsageSource
+from agentdyno.core.records import Status, UsageSource
 from agentdyno.core.witnesses import UNKNOWN, attempt_tokens, harness_tokens, proxy_tokens, proxy_usage
 
 Ending = Literal["ok", "failed"]
@@ -256,7 +256,7 @@ def _why_figure_differs(case: Case, witness: Witness, field: TokenField) -> Caus
     if witness == "harness" and told is None and case.left:
         return "harness_left"
     lost = not told or told in _without_parts(case.row.tokens, field)
-    lost_on_the_way = case.translated and (lost or told in _running_totals(case.last, field))
+    lost_on_the_way = case.translated and (lost or _fell_short(case, witness, field))
     if lost_on_the_way and witness == "harness":
         return "translated"
     if told is None and witness == "harness" and case.harness_has_error and case.endings["provider"] == "ok":
@@ -275,11 +275,10 @@ def _without_parts(tokens: Tokens, field: TokenField) -> set[int]:
     return set() if whole is None else {whole - part for part in (*parts, sum(parts)) if part}
 
 
-def _running_totals(attempt: Attempt | None, field: TokenField) -> set[int]:
-    """What a figure came to before the provider's last word on it."""
-    dialect = None if attempt is None else DIALECTS.get(cast(Surface, attempt.surface))
-    if attempt is None or dialect is None:
-        return set()
-    usages = dialect.read_usages(attempt.usages)
-    earlier = (dialect.tokens(usages[:end], streamed=attempt.streamed) for end in range(1, len(usages)))
-    return {count for tokens in earlier if (count := count_of(tokens, field)) is not None}
+def _fell_short(case: Case, witness: Witness, field: TokenField) -> bool:
+    """Whether LiteLLM read less of a stream than there was: its report says no more, nor did it tell the harness more."""
+    if field != "output_tokens" or case.last is None or not case.last.streamed:
+        return False
+    told, chosen = count_of(case.tokens[witness], field), case.row.tokens.output
+    reported = case.tokens["proxy"].output if "proxy" in case.tokens else None
+    return told is not None and chosen is not None and told == reported and told < chosen

@@ -7,31 +7,27 @@ That saves a third of the decoding.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
+from typing import Annotated, Any, cast
 
 import msgspec
 
 from agentdyno.core.dialects.wire import CONTENT_KINDS
-from agentdyno.core.exchange import Anatomy, Answered, Entered, Identity, Made, Price, Routed, Tried
+from agentdyno.core.exchange import Anatomy, Answered, Entered, Identity, Made, Price, Routed, Tried, Whole
+from agentdyno.core.fields import fields_of
 from agentdyno.core.ids import digest_bytes
+from agentdyno.core.records import Request
 
 UNREADABLE_LINE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What reading a line may raise."""
-ENTERED_HEAD, MADE_HEAD = b'{"kind":"entered","request_key":"', b'{"kind":"made","request_key":"'
-"""How lines begin, as a gateway's encoder writes them."""
-KIND_AT = slice(len(b'{"kind":"'), len(b'{"kind":"a'))
-"""Where the first letter of a line's kind stands."""
-KEY_BEGINS: Mapping[bytes, int] = MappingProxyType(
-    {
-        b"a": len(b'{"kind":"answered","entered":{"kind":"entered","request_key":"'),
-        b"r": len(b'{"kind":"routed","request_key":"'),
-        b"t": len(b'{"kind":"tried","request_key":"'),
-    }
-)
-"""Where the key begins in a line of ours that goes on with a request, by that letter. In another's it is no key."""
-_KEY = re.compile(rb'([!#-\[\]-~]*)"')
-"""A key in which no letter is written by an escape."""
+ENTERED, MADE = b"entered", b"made"
+_KINDS = (ENTERED, b'answered","entered":{"kind":"entered', b"routed", b"tried", MADE)
+"""What stands before the key in a line of each kind, as a gateway's encoder writes it."""
+# A key in which a letter is written by an escape is none that a gateway gives.
+_HEAD = re.compile(rb'(?:\{"kind":"(%b)","request_key":"([!#-\[\]-~]*)")?' % b"|".join(map(re.escape, _KINDS)))
+Head = tuple[bytes | None, bytes | None]
+"""Of a line that is not read: its kind, with all that stands before the key, and its key. Nothing of another's line."""
+_FIELDS = len(fields_of(Request))
 _EMPTY, _NOTHING = msgspec.Raw(b"[]"), msgspec.Raw(b"null")
 _NUL, _REPLACEMENT = rb"\u0000", rb"\ufffd"
 # Within JSON no text can look like this: it is the beginning of an array.
@@ -107,9 +103,25 @@ class Reported(Routed, frozen=True, gc=False, tag="routed"):
         return b"[]" if self.usage == _NOTHING else b"[%b]" % self.usage
 
 
+class Foretold(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="made"):
+    """What the line of a row says before the row. One that says nothing tells of no records."""
+
+    request_key: str
+    normalizer_version: Whole
+    records: Whole = 0
+    session_id: str | None = None
+    ended_at_us: Whole = 0
+
+
+class Row(Made, frozen=True, gc=False, tag="made"):
+    """A row as it is read."""
+
+    row: Annotated[tuple[Any, ...], msgspec.Meta(min_length=_FIELDS, max_length=_FIELDS)]
+
+
 ReadRecord = Came | Attempt | Heard | Reported
 _decoder = msgspec.json.Decoder(ReadRecord)
-_made = msgspec.json.Decoder(Made)
+_row, _foretold = msgspec.json.Decoder(Row), msgspec.json.Decoder(Foretold)
 _identity: msgspec.json.Decoder[Identity | None] = msgspec.json.Decoder(Identity | None)
 _price: msgspec.json.Decoder[Price | None] = msgspec.json.Decoder(Price | None)
 
@@ -132,15 +144,21 @@ def read_price(encoded: bytes | msgspec.Raw) -> Price | None:
     return _price.decode(encoded)
 
 
-def entered_key(line: bytes) -> bytes | None:
-    """The request that came in by a line; None for any other line, and for one that no encoder of ours wrote."""
-    found = _KEY.match(line, len(ENTERED_HEAD)) if line.startswith(ENTERED_HEAD) else None
-    return None if found is None else found[1]
+def heads(lines: Iterable[bytes]) -> list[Head]:
+    """The heads of lines."""
+    match = _HEAD.match
+    found = [match(line).groups() for line in lines]  # type: ignore[union-attr]  # nothing too is a match
+    return cast("list[Head]", found)
 
 
-def read_made(line: bytes) -> Made:
+def read_foretold(line: bytes) -> Foretold:
+    """What the line of a row that a gateway made says before it. Raises one of UNREADABLE_LINE."""
+    return _foretold.decode(line)
+
+
+def read_row(line: bytes) -> tuple[Any, ...]:
     """The row that a gateway made. Raises one of UNREADABLE_LINE."""
-    return _made.decode(line)
+    return _row.decode(line).row
 
 
 def _order_of_attempts(attempt: Attempt) -> tuple[int, int, bytes]:

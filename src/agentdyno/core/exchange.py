@@ -176,10 +176,15 @@ class Made(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="made"):
     """The row that the records of a request before this one make, by the normalizer of a version.
 
     A normalizer of the same version need not make it again; any other, and every rebuild, goes by the records alone.
+    What must be known of a row before it is written stands before it, so that it need not be read twice.
     """
 
     request_key: str
     normalizer_version: Whole
+    records: Whole
+    """How many it was made of."""
+    session_id: str | None
+    ended_at_us: Whole
     row: tuple[Any, ...]
     """The values of a request's fields, in their order."""
 

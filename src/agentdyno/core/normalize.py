@@ -39,10 +39,11 @@ from agentdyno.core.evidence import (
     read_identity,
     read_price,
 )
-from agentdyno.core.exchange import Price
+from agentdyno.core.exchange import Made, Price
+from agentdyno.core.fields import fields_of
 from agentdyno.core.ids import canonical_json, session_tags
 from agentdyno.core.reconciliation import discrepancies
-from agentdyno.core.records import Surface, UsageSource
+from agentdyno.core.records import Request, Surface, UsageSource
 from agentdyno.core.side_calls import is_inference
 from agentdyno.core.verdicts import verdict
 from agentdyno.core.witnesses import (
@@ -61,6 +62,10 @@ NO_ROW = (ValueError, OverflowError, *UNREADABLE_LINE)
 # What LiteLLM leaves out of a usage object of its own making, by the surfaces on whose streams it makes one.
 _PROVIDERS_DETAILS: Mapping[str | None, str] = MappingProxyType(
     {"openai_chat": "prompt_tokens_details", "openai_responses": "input_tokens_details"}
+)
+_FIELDS = [spec.name for spec in fields_of(Request)]
+_REQUEST_KEY, _SESSION_ID, _ENDED_AT_US, _RECORDS = map(
+    _FIELDS.index, ("request_key", "session_id", "ended_at_us", "records")
 )
 _encoder = msgspec.json.Encoder()
 
@@ -176,6 +181,11 @@ def normalize(evidence: Evidence, gateway_id: str) -> RequestRow:
         NORMALIZER_VERSION,
         evidence.digest,
     )
+
+
+def made(row: RequestRow) -> Made:
+    """A row as the spool holds it."""
+    return Made(row[_REQUEST_KEY], NORMALIZER_VERSION, row[_RECORDS], row[_SESSION_ID], row[_ENDED_AT_US], row)
 
 
 def _in_order(reports: tuple[Reported, ...]) -> tuple[Reported, ...]:

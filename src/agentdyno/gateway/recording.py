@@ -6,8 +6,8 @@ The row costs the gateway some 15 µs of a request's milliseconds, and saves a c
 from __future__ import annotations
 
 from agentdyno.core.evidence import read_record
-from agentdyno.core.exchange import Answered, Made, Routed, Tried
-from agentdyno.core.normalize import NO_ROW, NORMALIZER_VERSION, normalize
+from agentdyno.core.exchange import Answered, Routed, Tried
+from agentdyno.core.normalize import NO_ROW, made, normalize
 from agentdyno.gateway.exchange import Exchange
 from agentdyno.store.spool import SpoolWriter
 
@@ -19,7 +19,6 @@ def note(spool: SpoolWriter, exchange: Exchange, record: Answered | Routed | Tri
     try:
         evidence.hear(read_record(line), line)
         if evidence.settled and evidence.entered_line is not None and not exchange.open_attempts:
-            row = normalize(evidence, spool.gateway_id)
-            spool.append_or_hold(Made(exchange.entered.request_key, NORMALIZER_VERSION, row))
+            spool.append_or_hold(made(normalize(evidence, spool.gateway_id)))
     except NO_ROW:
         return  # the collector finds the same, and keeps it

@@ -16,7 +16,6 @@ from sqlalchemy.engine import Connection
 
 from agentdyno.core.jsonable import content_digest
 from agentdyno.core.lifecycle import MovedMeanwhile, OutOfOrder, require_next
-from agentdyno.core.normalize import RequestRow
 from agentdyno.core.records import (
     CONFIGURED,
     Credential,
@@ -30,11 +29,11 @@ from agentdyno.core.records import (
 )
 from agentdyno.core.rollups import rollup_session
 from agentdyno.store.address import LedgerAddress
-from agentdyno.store.bulk import write_rows
+from agentdyno.store.bulk import by_keys, write_rows
 from agentdyno.store.credentials import CredentialScope, scope_of, scope_sql
 from agentdyno.store.engine import Engines, engines_at
 from agentdyno.store.migrate import Upgraded, bring_up_to_date
-from agentdyno.store.request_rows import most_telling, session_ids, write_requests
+from agentdyno.store.request_rows import Rows, write_requests
 from agentdyno.store.rows import column_names, flattener, record_of
 from agentdyno.store.statements import IGNORE_KNOWN, advance_cursor, insert
 from agentdyno.store.tables import build_metadata
@@ -258,12 +257,12 @@ class Ledger:
         rebuild: bool = False,
     ) -> Absorbed:
         """As `absorb_rows`, of records."""
-        rows = [flattener(Request)(request) for request in requests]
+        rows = Rows.most_telling(map(flattener(Request), requests), rebuild=rebuild)
         return self.absorb_rows(rows, cursor, unreadable, rebuild=rebuild)
 
     def absorb_rows(
         self,
-        rows: Sequence[RequestRow],
+        rows: Rows,
         cursor: SpoolCursor | None = None,
         unreadable: Sequence[UnreadableRecord] = (),
         *,
@@ -275,11 +274,9 @@ class Ledger:
         fewer. Rows of sessions that are finalized are marked `late` when they are first written, and rebuild their
         rollups.
         """
-        rows = most_telling(rows, rebuild=rebuild)
         with self.write() as connection:
-            sessions = session_ids(rows)
-            finalized = self._locked(connection, sessions).finalized if sessions else ()
-            written = write_requests(connection, self.tables["request"], rows, set(finalized), rebuild=rebuild)
+            finalized = self._locked(connection, rows.sessions).finalized if rows.sessions else ()
+            written = write_requests(connection, self.tables["request"], rows.late(set(finalized)), rebuild=rebuild)
             items = [flattener(UnreadableRecord)(item) for item in unreadable]
             self._write(connection, "unreadable_record", UnreadableRecord, items, IGNORE_KNOWN)
             if cursor is not None:
@@ -293,7 +290,8 @@ class Ledger:
     def _write(
         self, connection: Connection, table: str, record: type, rows: Sequence[tuple[Any, ...]], on_conflict: str = ""
     ) -> int:
-        return write_rows(connection, self.tables[table], column_names(record), rows, on_conflict)
+        into, columns = self.tables[table], column_names(record)
+        return write_rows(connection, into, columns, by_keys(into, columns, rows), on_conflict) if rows else 0
 
     def cursor(self, gateway_id: str) -> SpoolCursor | None:
         """How far the records of one gateway run were read."""

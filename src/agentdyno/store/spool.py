@@ -13,10 +13,12 @@ import contextlib
 import errno
 import fcntl
 import io
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,6 +46,27 @@ class Line(msgspec.Struct, frozen=True, order=True, gc=False):
     def end_bytes(self) -> int:
         """Offset behind the line."""
         return self.offset_bytes + len(self.data)
+
+
+class Block(NamedTuple):
+    """Lines that follow one another in a segment, and where they begin. There is at least one."""
+
+    segment: int
+    offset_bytes: int
+    lines: list[bytes]
+    size_bytes: int
+    torn: bool = False
+    """Its one line has no end."""
+
+    def offsets_bytes(self) -> Iterator[int]:
+        """Where each line begins."""
+        return itertools.accumulate(map(len, self.lines[:-1]), initial=self.offset_bytes)
+
+    @property
+    def last(self) -> Line:
+        """The last line."""
+        data = self.lines[-1]
+        return Line(self.segment, self.offset_bytes + self.size_bytes - len(data), data, self.torn)
 
 
 def _segment_path(run: Path, segment: int) -> Path:
@@ -163,7 +186,9 @@ def is_live(run: Path) -> bool:
         os.close(lock)
 
 
-def read_lines(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: bool, limit_bytes: int) -> Iterator[Line]:
+def read_blocks(
+    run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: bool, limit_bytes: int
+) -> Iterator[Block]:
     """Lines of a run from a place on, about `limit_bytes` of them. Segments that are gone are passed over.
 
     `ended` says that nobody writes the run any more: only then is a tail without newline given, as torn. In a segment
@@ -174,9 +199,9 @@ def read_lines(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: boo
         if number < segment:
             continue
         start_bytes = offset_bytes if number == segment else 0
-        for lines in _read_segment(run, number, start_bytes, limit_bytes, complete=ended or number < numbers[-1]):
-            yield from lines
-            limit_bytes -= lines[-1].end_bytes - lines[0].offset_bytes
+        for block in _read_segment(run, number, start_bytes, limit_bytes, complete=ended or number < numbers[-1]):
+            yield block
+            limit_bytes -= block.size_bytes
             if limit_bytes <= 0:
                 return
 
@@ -202,10 +227,8 @@ def lines_mentioning(needle: bytes, run: Path, until: Line) -> Iterator[Line]:
                 yield Line(segment, end_bytes, data[end_bytes : newline + 1])
 
 
-def _read_segment(
-    run: Path, segment: int, offset_bytes: int, limit_bytes: int, *, complete: bool
-) -> Iterator[list[Line]]:
-    """The lines of a segment from an offset on, by blocks of about `limit_bytes`, none of which is empty.
+def _read_segment(run: Path, segment: int, offset_bytes: int, limit_bytes: int, *, complete: bool) -> Iterator[Block]:
+    """The lines of a segment from an offset on, by blocks of about `limit_bytes`.
 
     A tail without newline is given only when the segment is complete, as torn.
     """
@@ -213,17 +236,17 @@ def _read_segment(
         # Each block is one read, and its unfinished end is read again with the next: a writer may take a half-written
         # line back and write another in its place, and a line must not be glued together from both.
         size_bytes = min(_BLOCK_BYTES, limit_bytes)
-        while block := os.pread(file.fileno(), size_bytes, offset_bytes):
-            whole_bytes = block.rfind(b"\n") + 1
-            lines: list[Line] = []
-            for data in io.BytesIO(block[:whole_bytes]):  # three times as fast as `split`
-                lines.append(Line(segment, offset_bytes, data))
-                offset_bytes += len(data)
-            if lines:
-                yield lines
-            elif len(block) == size_bytes:
+        while read := os.pread(file.fileno(), size_bytes, offset_bytes):
+            whole_bytes = read.rfind(b"\n") + 1
+            if whole_bytes:
+                lines = io.BytesIO(read).readlines()  # twice as fast as `split`
+                if whole_bytes < len(read):
+                    lines.pop()
+                yield Block(segment, offset_bytes, lines, whole_bytes)
+                offset_bytes += whole_bytes
+            elif len(read) == size_bytes:
                 size_bytes *= 2  # a line longer than the block
             else:
                 if complete:
-                    yield [Line(segment, offset_bytes, block, torn=True)]
+                    yield Block(segment, offset_bytes, [read], len(read), torn=True)
                 return

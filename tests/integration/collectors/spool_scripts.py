@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentdyno.core.evidence import Evidence, read_record
 from agentdyno.core.exchange import Answered, Entered, Identity, Made, Routed, SpoolRecord, Tried
-from agentdyno.core.normalize import NORMALIZER_VERSION, normalize
+from agentdyno.core.normalize import NORMALIZER_VERSION, made, normalize
 
 SECOND_US = 1_000_000
 Event = Literal[
@@ -34,7 +34,7 @@ JUNK: tuple[Line, ...] = (
     b"\\xff",
     b'{"kind":"answered","entered":{"request_key":"req_00"',
     Routed("req_nobody", at_us=0, status="success"),
-    Made("req_nobody", NORMALIZER_VERSION, ()),
+    Made("req_nobody", NORMALIZER_VERSION, 0, None, 0, ()),
     b'{"kind":"made","request_key":"req_01","norma',
 )
 
@@ -112,8 +112,12 @@ def with_row(records: Sequence[SpoolRecord], version: int = NORMALIZER_VERSION) 
         read = read_record(line)
         evidence.hear(read, line)
         if evidence.settled:
-            row = normalize(evidence, "gw_1") if version == NORMALIZER_VERSION else ("of old",)
-            yield Made(read.request_key, version, row)
+            row = made(normalize(evidence, "gw_1"))
+            yield (
+                row
+                if version == NORMALIZER_VERSION
+                else msgspec.structs.replace(row, normalizer_version=version, row=("of old",))
+            )
 
 
 @st.composite

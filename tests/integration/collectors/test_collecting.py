@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,7 @@ from agentdyno.core.normalize import NORMALIZER_VERSION
 from agentdyno.core.records import Request, SpoolCursor, UnreadableRecord
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.rows import record_of
-from agentdyno.store.spool import SpoolWriter, is_live, read_lines
+from agentdyno.store.spool import SpoolWriter, is_live, read_blocks
 
 MINUTE_US = 60_000_000
 
@@ -148,8 +148,8 @@ def test_the_cursor_stops_at_the_first_request_that_waits(stand: Stand) -> None:
     stand.collector.collect()
     cursor = stand.ledger.cursor("gw_1")
     assert cursor is not None
-    again = read_lines(stand.spool / "gw_1", cursor.segment, cursor.offset_bytes, ended=False, limit_bytes=1)
-    assert b'"req_2"' in next(again).data
+    again = read_blocks(stand.spool / "gw_1", cursor.segment, cursor.offset_bytes, ended=False, limit_bytes=1)
+    assert b'"req_2"' in next(again).lines[0]
     stand.write(answered(entered("req_2")), routed("req_2"))
     stand.collector.collect()
     assert stand.cursor() == (*stand.end(), False)
@@ -313,7 +313,8 @@ def test_a_request_that_no_row_can_hold_does_not_stop_the_others(stand: Stand) -
     assert collected == Collected(records=15, written=3, unreadable=2)
     assert [row.request_key for row in stand.rows()] == ["req_1", "req_3", "req_5"]
     assert {item.reason for item in stand.unreadable()} == {"makes no row: OverflowError"}
-    lines = [line.data for line in read_lines(stand.spool / "gw_1", ended=True, limit_bytes=2**20)]
+    blocks = read_blocks(stand.spool / "gw_1", ended=True, limit_bytes=2**20)
+    lines = [line for block in blocks for line in block.lines]
     bad = [line for line in lines if b'"answered"' in line and (b'"req_2"' in line or b'"req_4"' in line)]
     assert [item.digest for item in stand.unreadable()] == [digest_bytes(line[:-1]) for line in bad]
     assert stand.cursor() == (*stand.end(), False)
@@ -430,3 +431,53 @@ def test_a_row_that_cannot_be_read_is_noted_and_made_from_the_records(stand: Sta
 
     assert records_of(stand.row()) == 3
     assert len(stand.unreadable()) == 1
+
+
+def without_foretelling(row: bytes) -> bytes:
+    """As a gateway wrote it that told nothing before the row."""
+    before, after = row.split(b',"records"')
+    return before + after[after.index(b',"row"') :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda row: row.replace(b'"/v1/messages"', b'"/v1/\xffessages"'),
+        lambda row: row.replace(b'"/v1/messages",', b""),
+        lambda row: row.replace(b'"/v1/messages"', b'"/v1/\\ud800"'),
+    ],
+)
+def test_a_row_that_is_damaged_behind_its_head_is_noted_and_made_from_the_records(
+    stand: Stand, damage: Callable[[bytes], bytes]
+) -> None:
+    *records, row = made()
+    others = [list(with_row([entered(key), answered(entered(key)), routed(key)])) for key in ("req_0", "req_2")]
+    stand.write(*others[0], *records, damage(msgspec.json.encode(row)) + b"\n", *others[1])
+
+    assert stand.collector.collect() == Collected(records=12, written=3, unreadable=1)
+
+    damaged, good = stand.row(), stand.row("req_2")
+    assert (records_of(damaged), records_of(good)) == (3, 3)
+    assert damaged is not None
+    assert (damaged.path, damaged.response_id) == ("/v1/messages", "of 7")
+    assert stand.cursor() == (*stand.end(), False)
+
+
+def test_a_row_of_which_nothing_is_told_before_it_is_not_taken(stand: Stand) -> None:
+    *records, row = made()
+    stand.write(*records, without_foretelling(msgspec.json.encode(row)) + b"\n")
+
+    assert stand.collector.collect() == Collected(records=4, written=1, unreadable=0)
+    assert records_of(stand.row()) == 3
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 400, 1_000, 10_000])
+def test_a_row_is_taken_wherever_its_batch_begins_and_ends(stand: Stand, batch_bytes: int) -> None:
+    requests = [list(with_row([entered(key), answered(entered(key)), routed(key)])) for key in ("req_0", "req_1")]
+    stand.write(*(record for both in zip(*requests, strict=True) for record in both))
+
+    SpoolCollector(stand.spool, stand.ledger, lambda: stand.now_us, batch_bytes).collect()
+
+    assert [row.records for row in stand.rows()] == [3, 3]
+    assert stand.unreadable() == []
+    assert stand.cursor() == (*stand.end(), False)

@@ -98,4 +98,4 @@ def fill(ledger: Ledger) -> None:
 def end_gateway(ledger: Ledger) -> None:
     """Its run is over, and a line of it could not be read."""
     torn = UnreadableRecord("gw_1", 1, 10, 5, "sha256:1", "torn: the line has no end")
-    ledger.absorb_rows((), SpoolCursor("gw_1", 1, 15, closed=True), [torn])
+    ledger.absorb([], SpoolCursor("gw_1", 1, 15, closed=True), [torn])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import Request
 
-_UNKNOWN = {spec.name: None for spec in fields_of(Request) if spec.optional}
+_KNOWN: dict[str, Any] = {"path": "/v1/messages", "request_bytes": 9, "response_bytes": 30}
+_UNKNOWN = {spec.name: None for spec in fields_of(Request) if spec.optional} | _KNOWN
 _ANSWERED = Request(
-    **{**_UNKNOWN, "path": "/v1/messages", "request_bytes": 9, "response_bytes": 30},
+    **_UNKNOWN,
     request_key="req_1",
     purpose="work",
     streamed=False,

@@ -17,14 +17,21 @@ from hypothesis import strategies as st
 from tests.integration.store import writing_process
 
 from agentdyno.core.exchange import Entered
-from agentdyno.store.spool import Line, SpoolWriter, is_live, lines_mentioning, read_lines, runs
+from agentdyno.store.spool import Line, SpoolWriter, is_live, lines_mentioning, read_blocks, runs
 
 LINE_BYTES = len(msgspec.json.encode(writing_process.entered("req_1"))) + 1
 ENOUGH = 2**40
 
 
-def read(run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: bool = False) -> list[Line]:
-    return list(read_lines(run, segment, offset_bytes, ended=ended, limit_bytes=ENOUGH))
+def read(
+    run: Path, segment: int = 1, offset_bytes: int = 0, *, ended: bool = False, limit_bytes: int = ENOUGH
+) -> list[Line]:
+    blocks = read_blocks(run, segment, offset_bytes, ended=ended, limit_bytes=limit_bytes)
+    return [
+        Line(block.segment, offset_bytes, data, block.torn)
+        for block in blocks
+        for offset_bytes, data in zip(block.offsets_bytes(), block.lines, strict=True)
+    ]
 
 
 def keys(run: Path) -> list[str]:
@@ -110,9 +117,7 @@ def test_reading_resumes_behind_any_line(writer: SpoolWriter, run: Path) -> None
 
 def test_about_as_much_is_read_as_asked_for(writer: SpoolWriter, run: Path) -> None:
     append(writer, 7)
-    lengths = [
-        len(list(read_lines(run, ended=False, limit_bytes=limit))) for limit in (1, LINE_BYTES, 4 * LINE_BYTES, ENOUGH)
-    ]
+    lengths = [len(read(run, limit_bytes=limit)) for limit in (1, LINE_BYTES, 4 * LINE_BYTES, ENOUGH)]
     assert lengths == [1, 1, 4, 7]
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tests.unit.core.evidence import ANSWERED, ENTERED, answered, heard, routed
 
 from agentdyno.core.dialects.wire import CONTENT_KINDS
-from agentdyno.core.evidence import UNREADABLE_LINE, Evidence, Reported, entered_key, read_record
-from agentdyno.core.exchange import SpoolRecord
+from agentdyno.core.evidence import ENTERED as ENTERED_KIND
+from agentdyno.core.evidence import MADE, UNREADABLE_LINE, Evidence, Reported, heads, read_record
+from agentdyno.core.exchange import Made, SpoolRecord
 
 REPORTS = [routed(status="failure"), routed(at_us=2), routed(at_us=3, cost_usd=0.5)]
 
@@ -20,21 +21,34 @@ def line_of(record: SpoolRecord) -> bytes:
 
 
 @pytest.mark.parametrize("key", ["req_1", "", 'with "quotes"', "ä\0"])
-def test_a_key_is_cut_from_a_line_only_where_it_stands_there_as_it_is(key: str) -> None:
-    line = line_of(msgspec.structs.replace(ENTERED, request_key=key))
-    assert entered_key(line) == (key.encode() if key in ("req_1", "") else None)
-    assert read_record(line).request_key == key.replace("\0", "\ufffd")
+def test_a_key_is_told_by_the_head_of_a_line_only_where_it_stands_there_as_it_is(key: str) -> None:
+    entered = msgspec.structs.replace(ENTERED, request_key=key)
+    answered = msgspec.structs.replace(ANSWERED, entered=entered)
+    lines = [line_of(record) for record in (entered, answered, routed(request_key=key))]
+    told = [key.encode() if key in ("req_1", "") else None] * 3
+    assert [head_key for _, head_key in heads(lines)] == told
+    assert [read_record(line).request_key for line in lines] == [key.replace("\0", "\ufffd")] * 3
+
+
+def test_a_head_tells_what_a_line_is() -> None:
+    row = Made("req_1", 1, 3, None, 0, ())
+    kinds = [kind for kind, _ in heads([line_of(ENTERED), line_of(ANSWERED), line_of(routed()), line_of(row)])]
+    assert [kind == ENTERED_KIND for kind in kinds] == [True, False, False, False]
+    assert [kind == MADE for kind in kinds] == [False, False, False, True]
 
 
 @pytest.mark.parametrize(
-    "line", [line_of(ANSWERED), line_of(routed()), b'{"request_key":"req_1","kind":"entered"}', b"", b"marmalade"]
+    "line",
+    [
+        b'{"request_key":"req_1","kind":"entered"}',
+        b'{"kind":"entered","request_key":"req_1',
+        b'{"kind":"answered","request_key":"req_1"}',
+        b"",
+        b"marmalade",
+    ],
 )
-def test_no_other_line_tells_its_key_so_early(line: bytes) -> None:
-    assert entered_key(line) is None
-
-
-def test_a_line_that_has_no_end_is_no_request() -> None:
-    assert entered_key(b'{"kind":"entered","request_key":"req_1') is None
+def test_a_line_that_no_encoder_of_ours_wrote_has_no_head(line: bytes) -> None:
+    assert heads([line]) == [(None, None)]
 
 
 def test_a_request_that_was_answered_is_read_from_its_answer() -> None:

@@ -156,7 +156,7 @@ CASES = (
         ),
     ),
     Case(
-        "a translation that lost the end of the stream, and took a running total for the last",
+        "a translation that lost the end of the stream, and counted what it had",
         told(chat_usage(100, 3), entered=STREAMED, events=[("content", 900, 10)]),
         (
             routed(usage=chat_usage(100, 3)),
@@ -174,7 +174,16 @@ CASES = (
         (Discrepancy("output_tokens", "translated", 20, 0, 0),),
     ),
     Case(
-        "a running total without a translation",
+        "less of the output, though LiteLLM has read it all",
+        told(chat_usage(100, 3), entered=STREAMED, events=[("content", 900, 10)]),
+        (
+            routed(usage=chat_usage(100, 20)),
+            attempt(messages_usage(100, 3), {"output_tokens": 20}, surface="anthropic_messages", streamed=True),
+        ),
+        (Discrepancy("output_tokens", "unexplained", 20, 20, 3),),
+    ),
+    Case(
+        "less of the output without a translation",
         as_messages(told(messages_usage(100, 3), {"output_tokens": 20}, events=[("content", 900, 10)])),
         (
             routed(usage=chat_usage(100, 3)),

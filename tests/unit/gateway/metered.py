@@ -21,7 +21,7 @@ from agentdyno.gateway.admission import Admission
 from agentdyno.gateway.ingress import IngressMeter
 from agentdyno.gateway.telemetry import Telemetry
 from agentdyno.store.credentials import CredentialScope
-from agentdyno.store.spool import SpoolWriter, read_lines
+from agentdyno.store.spool import SpoolWriter, read_blocks
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
@@ -69,8 +69,8 @@ class Bench:
     def records(self) -> list[SpoolRecord]:
         """Everything in the spool but the rows that are made of it."""
         decoder = msgspec.json.Decoder(SpoolRecord)
-        lines = read_lines(self.folder / "gw_1", ended=False, limit_bytes=2**30)
-        records = (decoder.decode(line.data) for line in lines)
+        blocks = read_blocks(self.folder / "gw_1", ended=False, limit_bytes=2**30)
+        records = (decoder.decode(line) for block in blocks for line in block.lines)
         return [record for record in records if not isinstance(record, Made)]
 
     def answered(self) -> Answered:

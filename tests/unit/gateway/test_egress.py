@@ -22,7 +22,7 @@ from agentdyno.core.dialects.table import DIALECTS, Call
 from agentdyno.core.exchange import Entered, Tried
 from agentdyno.gateway.egress import EgressMeter
 from agentdyno.gateway.exchange import CURRENT, Exchange
-from agentdyno.store.spool import SpoolWriter, read_lines
+from agentdyno.store.spool import SpoolWriter, read_blocks
 
 CHAT_URL = "http://provider/v1/chat/completions"
 USAGE = {"prompt_tokens": 31, "completion_tokens": 17}
@@ -89,8 +89,8 @@ class Gateway:
 
     def tried(self) -> list[Tried]:
         """What was noted."""
-        lines = read_lines(self.folder / "gw_1", ended=False, limit_bytes=2**30)
-        return [msgspec.json.decode(line.data, type=Tried) for line in lines]
+        blocks = read_blocks(self.folder / "gw_1", ended=False, limit_bytes=2**30)
+        return [msgspec.json.decode(line, type=Tried) for block in blocks for line in block.lines]
 
 
 @pytest.fixture

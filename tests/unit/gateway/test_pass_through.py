@@ -18,7 +18,7 @@ from agentdyno.core.exchange import Entered, Tried
 from agentdyno.gateway.egress import EgressMeter
 from agentdyno.gateway.exchange import Exchange
 from agentdyno.gateway.pass_through import PassThrough, serve_pass_through
-from agentdyno.store.spool import SpoolWriter, read_lines
+from agentdyno.store.spool import SpoolWriter, read_blocks
 
 DOCUMENT = b'{"usage": {"prompt_tokens": 31}}'
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n"
@@ -71,8 +71,8 @@ class Benches:
             yield Bench(passing, exchange)
 
     def tried(self) -> list[Tried]:
-        lines = read_lines(self._folder / "gw_1", ended=False, limit_bytes=2**30)
-        return [msgspec.json.decode(line.data, type=Tried) for line in lines]
+        blocks = read_blocks(self._folder / "gw_1", ended=False, limit_bytes=2**30)
+        return [msgspec.json.decode(line, type=Tried) for block in blocks for line in block.lines]
 
 
 @pytest.fixture
