@@ -123,6 +123,8 @@ def _is_true(cause: str, one: _Known) -> bool:
             return one.in_killed_run
         case "no_proxy_record" | "proxy_counts_no_failure":
             return left or failed
+        case "proxy_record_twice":
+            return left and failed
         case "proxy_estimated":
             return left or one.errand.fate == "breaks_off"
         case _:

@@ -276,7 +276,7 @@ def _without_parts(tokens: Tokens, field: TokenField) -> set[int]:
 
 
 def _fell_short(case: Case, witness: Witness, field: TokenField) -> bool:
-    """Whether LiteLLM read less of a stream than there was: its report says no more, nor did it tell the harness more."""
+    """Whether LiteLLM read less of a stream than there was: its report and the harness have no more of it."""
     if field != "output_tokens" or case.last is None or not case.last.streamed:
         return False
     told, chosen = count_of(case.tokens[witness], field), case.row.tokens.output

@@ -70,7 +70,9 @@ class Stand:
         self._home = home
         self._config = config
         self._address = (host, port)
-        self._environ = without_ledger(environ)
+        # What a deployment's admin key opens is no business of any child's.
+        admin_keys = {provider.deployment_key_env for provider in config.providers.values()}
+        self._environ = {name: value for name, value in without_ledger(environ).items() if name not in admin_keys}
         self._progress = progress
         self._children: list[Child] = []
         self._stopping = threading.Event()
