@@ -132,7 +132,7 @@ def normalize(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make every row again from the raw archive.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring what the spool holds into the ledger, and what LiteLLM deployments logged of recent sessions."""
+    """Bring into the ledger what the spool and deployments hold."""
     from agentdyno.collectors.spool import SpoolCollector
     from agentdyno.sessions.deployments import read_known_logs
 

@@ -33,6 +33,7 @@ from agentdyno.core.dialects.reading import (
     text,
     usage_object,
 )
+from agentdyno.core.discrepancies import Discrepancy, encode
 from agentdyno.core.fields import fields_of
 from agentdyno.core.ids import canonical_json, digest_bytes, session_tags
 from agentdyno.core.normalize import RequestRow
@@ -59,6 +60,7 @@ _SURFACES: Mapping[str, Surface] = MappingProxyType(
     }
 )
 """The surface of each kind of call that LiteLLM logs. Others, such as embeddings, are none of a harness's."""
+_ONE_WITNESS: Final = encode([Discrepancy("record", "went_round_meter", provider=0, proxy=1, harness=0)])
 _CACHE_HIT = "_cache_hit"
 """What LiteLLM puts behind an answer's id where it had the answer itself."""
 
@@ -145,7 +147,7 @@ def request_row(log: SpendLog, encoded: bytes, holder: Holder) -> RequestRow:
         ended_at_us=times.ended_at_us,
         latency_ms=(times.ended_at_us - times.started_at_us) / 1000,
         harness_ids="{}",
-        discrepancies="[]",
+        discrepancies=_ONE_WITNESS,
         records=1,
         late=False,
         normalizer_version=SPEND_LOG_VERSION,

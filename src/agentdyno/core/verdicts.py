@@ -276,6 +276,9 @@ def _failed(answered: Heard, failure: Routed | None, attempt: Attempt | None) ->
         code = failure.error_code
     if error_class == "timeout":
         return Verdict("timeout", code, error_class)
+    if attempt is None and answered.attempts == 0 and fault is _BY_EXCEPTION["APIConnectionError"]:
+        # LiteLLM has this word for faults of its own too, and was never heard to ask the provider.
+        return Verdict("proxy_error", code, "internal")
     whose = None if attempt is None else _whose_fault(attempt)
     if whose is not None:
         return Verdict(whose, code, error_class)

@@ -31,7 +31,10 @@ class Headers(Protocol):
 class AttemptMeter:
     """Reads one attempt, and notes it once, when it is over. Use it as a context: what is raised within ends it."""
 
-    def __init__(self, spool: SpoolWriter, exchange: Exchange, path: str, request_bytes: int) -> None:
+    def __init__(
+        self, spool: SpoolWriter, exchange: Exchange, path: str, request_bytes: int, running: set[AttemptMeter]
+    ) -> None:
+        """`running`: the attempts that are not over. This one joins them, and leaves them at its end."""
         exchange.attempts += 1
         exchange.open_attempts += 1
         self._spool = spool
@@ -41,6 +44,8 @@ class AttemptMeter:
         self._request_bytes = request_bytes
         self._begun_us = exchange.offset_us()
         self._open = True
+        self._running = running
+        running.add(self)
         self._http_status: int | None = None
         self._request_id: str | None = None
         self._streamed = False
@@ -95,7 +100,8 @@ class AttemptMeter:
                 content = (event.offset_us for event in answer.events if event.kind in CONTENT_KINDS)
                 self._first_content_us = next(content, None)
             answer.events.clear()  # a stream may be long, and one of its times is all that is wanted
-        if answer.complete:
+        # LiteLLM reads no further than an error inside a stream, and hangs up when its garbage is collected.
+        if answer.complete or (self._streamed and answer.error_code is not None):
             self._end()
 
     def end(self) -> None:
@@ -121,6 +127,7 @@ class AttemptMeter:
         if not self._open:
             return
         self._open = False
+        self._running.discard(self)
         self._exchange.open_attempts -= 1
         note(self._spool, self._exchange, self._tried(abandoned=abandoned, failure=failure))
 

@@ -34,6 +34,12 @@ class EgressMeter:
     def __init__(self, spool: SpoolWriter) -> None:
         self._spool = spool
         self._rehearsed: set[Surface | None] = set()
+        self._running: set[AttemptMeter] = set()
+
+    def end_running(self) -> None:
+        """Note the attempts that nobody will end any more."""
+        for attempt in tuple(self._running):
+            attempt.abandon()
 
     async def send(self, request: httpx.Request, onward: Send) -> httpx.Response:
         """Send a request onward, and have its answer read as it passes. Raises what `onward` raises."""
@@ -41,7 +47,7 @@ class EgressMeter:
         if exchange is not None and exchange.rehearsal:
             self._rehearsed.add(upstream_surface(request.url.path))
         elif exchange is not None and exchange.forwarded and _asks_for_answer(request):
-            attempt = AttemptMeter(self._spool, exchange, request.url.path, _body_bytes(request))
+            attempt = AttemptMeter(self._spool, exchange, request.url.path, _body_bytes(request), self._running)
             with attempt:
                 response = await onward(request)
                 attempt.begin_answer(response.status_code, response.headers)

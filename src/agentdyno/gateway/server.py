@@ -197,6 +197,7 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
             async with credentials_of(settings.ledger) as look_up:
                 meter = _meter(app, look_up, spool, prices)
                 await _serve(meter, egress, functools.partial(warm_up, app, warm_up_listener), listener, spool)
+        egress.end_running()
         return await _write_last(spool)
     finally:
         spool.close()

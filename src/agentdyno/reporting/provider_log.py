@@ -24,6 +24,8 @@ LoggedField = Literal["input_tokens", "output_tokens", "cache_read_tokens", "cac
 LOGGED_FIELDS: Final[tuple[LoggedField, ...]] = get_args(LoggedField)
 _SKEW_US = 1_000_000
 """How far the provider's clock may be from ours."""
+_LINGERS_US = 60_000_000
+"""How long after the last request of which a gateway could write the end it may have asked a provider."""
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -173,8 +175,12 @@ def _why_untold(one: Disputed) -> LogCause:
 def _claimed(lines: Sequence[LogLine], requests: Sequence[Disputed]) -> Iterable[LogDifference]:
     """Lines that no id ties to a request: each to an attempt without an id that it fits, the earliest first."""
     free = {one.request.request_key: _attempts_without_id(one) for one in requests}
+    last_signs_us: dict[str, int] = {}
+    for request in (one.request for one in requests):
+        last_signs_us[request.gateway_id] = max(request.ended_at_us, last_signs_us.get(request.gateway_id, 0))
     for line in sorted(lines, key=lambda line: (line.at_us is None, line.at_us, line.request_id)):
-        fitting = next((one for one in requests if free[one.request.request_key] and _fits(line, one)), None)
+        unclaimed = (one for one in requests if free[one.request.request_key])
+        fitting = next((one for one in unclaimed if _fits(line, one, last_signs_us[one.request.gateway_id])), None)
         if fitting is None:
             yield LogDifference("record", "unexplained", line.request_id, log=1, ledger=0)
             continue
@@ -193,12 +199,14 @@ def _attempts_without_id(one: Disputed) -> int:
     return max(0, begun - len(_ids_of(one)))
 
 
-def _fits(line: LogLine, one: Disputed) -> bool:
+def _fits(line: LogLine, one: Disputed, last_sign_us: int) -> bool:
+    """Whether a line's time is one at which the request can have been with the provider."""
     if line.at_us is None:
         return True
     request = one.request
-    began = request.started_at_us - _SKEW_US <= line.at_us
-    return began and (request.error_class == "gateway_lost" or line.at_us <= request.ended_at_us + _SKEW_US)
+    lost = request.error_class == "gateway_lost"
+    until_us = last_sign_us + _LINGERS_US if lost else request.ended_at_us + _SKEW_US
+    return request.started_at_us - _SKEW_US <= line.at_us <= until_us
 
 
 def _sums(lines: Iterable[LogLine]) -> TokenSums:

@@ -51,6 +51,7 @@ def watch(
 
 
 def _is_settled(request: Request) -> bool:
-    """Whether a row gets no better: LiteLLM has reported, or there is nothing that it would report."""
-    reported = request.litellm_call_id is not None
-    return reported or request.status == "rejected" or not is_inference(request.purpose)
+    """Whether a row gets no better: LiteLLM has reported and the provider was heard, or neither is to be expected."""
+    heard = not request.attempts or request.provider_latency_ms is not None
+    told = heard and request.litellm_call_id is not None
+    return told or request.status == "rejected" or not is_inference(request.purpose)

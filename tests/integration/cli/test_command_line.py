@@ -144,7 +144,7 @@ TABLE_KEYS = ["experiment", "variants", "open_sessions", "invalid_sessions", "di
     ("arguments", "keys"),
     [
         (("status",), ["up"]),
-        (("normalize",), ["records", "written", "unreadable"]),
+        (("normalize",), ["records", "written", "unreadable", "spend_logs"]),
         (("compare",), TABLE_KEYS),
         (("doctor",), ["faults", "warnings", "findings"]),
         (

@@ -196,6 +196,14 @@ def test_no_more_lines_are_put_down_to_a_lost_gateway_than_it_can_have_lost(ledg
     ]
 
 
+def test_a_line_of_long_after_is_not_put_down_to_a_lost_gateway(ledger: Ledger) -> None:
+    # The last inference request of that gateway ended at 51 s.
+    others = [one for one in WHOLE_LOG if one["request_id"] != "up-4"]
+    for at_us, cause in ((111_000_000, "gateway_lost"), (111_000_001, "unexplained")):
+        log = compared(ledger, [*others, line(5, at_us=at_us)], "ses_1")
+        assert [one.cause for one in log.differences if one.request_id == "up-5"] == [cause]
+
+
 def test_what_failed_a_log_need_not_count(ledger: Ledger) -> None:
     failed = {"status": "provider_error", "input_tokens": None, "output_tokens": None, "cache_read_tokens": None}
     add_finalized(ledger, "ses_4", "small", [at(1, 31, **failed, usage_source=None)])

@@ -111,7 +111,7 @@ def test_a_plain_answer() -> None:
         "price_table_version": "deployment:team",
         "tags": '["session:ses_1","experiment:trial","variant:plain","task_card:sums"]',
         "harness_ids": "{}",
-        "discrepancies": "[]",
+        "discrepancies": '[{"field":"record","cause":"went_round_meter","provider":0,"proxy":1,"harness":0}]',
         "gateway_id": "litellm:team",
         "records": 1,
         "late": False,

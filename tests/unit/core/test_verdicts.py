@@ -239,6 +239,14 @@ def test_what_no_model_answers_ends_as_its_http_status_says(
     assert ending(answered(entered=entered, **changes)) == expected
 
 
+def test_what_litellm_calls_a_connection_is_its_own_fault_where_it_never_asked() -> None:
+    told = answered(http_status=500, error_code="500", attempts=0)
+    assert ending(told, failure("APIConnectionError")) == ("proxy_error", "500", "internal")
+    refused = tried(http_status=None, complete=False, failure="ConnectError")
+    asked = msgspec.structs.replace(told, attempts=1)
+    assert ending(asked, failure("APIConnectionError"), refused) == ("provider_error", "500", "connection")
+
+
 # ── by the provider's own wire ───────────────────────────────────────────────────────────────────────────────────────
 
 
