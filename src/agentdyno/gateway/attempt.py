@@ -8,7 +8,7 @@ from typing import Protocol
 
 from agentdyno.core.dialects.reading import identifier
 from agentdyno.core.dialects.table import DIALECTS, upstream_surface
-from agentdyno.core.dialects.wire import CONTENT_KINDS, Answer, AnswerReader
+from agentdyno.core.dialects.wire import CONTENT_KINDS, Answer, AnswerReader, facts_of
 from agentdyno.core.exchange import Tried
 from agentdyno.gateway.content_encoding import BrokenEncoding, Decoder, decoder_of
 from agentdyno.gateway.exchange import Exchange
@@ -153,13 +153,7 @@ class AttemptMeter:
             http_status=self._http_status,
             provider_request_id=self._request_id,
             streamed=self._streamed,
-            complete=answer.complete,
             abandoned=abandoned and not answer.complete,
             failure=failure,
-            usages=answer.usages,
-            response_id=answer.response_id,
-            model=answer.model,
-            finish_reason=answer.finish_reason,
-            tool_calls=answer.tool_calls,
-            error_code=answer.error_code,
+            **facts_of(answer),
         )

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentdyno.core.dialects.reading import identifier
 from agentdyno.core.dialects.table import DIALECTS, Call, call_of
-from agentdyno.core.dialects.wire import Dialect
+from agentdyno.core.dialects.wire import Dialect, facts_of
 from agentdyno.core.errors import SpoolFull
 from agentdyno.core.exchange import Answered, Entered, Price
 from agentdyno.core.records import Purpose, Surface
@@ -306,17 +306,7 @@ class IngressMeter:
         if exchange.reader is not None:
             exchange.reader.finish()
             answer = exchange.reader.answer
-            record = msgspec.structs.replace(
-                record,
-                complete=answer.complete,
-                events=answer.events,
-                usages=answer.usages,
-                response_id=answer.response_id,
-                model=answer.model,
-                finish_reason=answer.finish_reason,
-                tool_calls=answer.tool_calls,
-                error_code=answer.error_code,
-            )
+            record = msgspec.structs.replace(record, events=answer.events, **facts_of(answer))
         note(self._spool, exchange, record)
         self._telemetry.answered(exchange.surface, exchange.http_status, offset_us)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -114,10 +115,8 @@ def open_session(context: Context, wanted: Wanted) -> Opened:
 @contextlib.contextmanager
 def aborted_on_failure(context: Context, session_id: str) -> Iterator[None]:
     """Whatever goes wrong while this lasts, an interruption included, leaves the session finalized as aborted."""
-    try:
-        yield
-        context.interruptions.raise_if_any()
-    except BaseException as error:
+
+    def abort() -> None:
         session = finalize(
             context.ledger,
             context.home,
@@ -129,9 +128,15 @@ def aborted_on_failure(context: Context, session_id: str) -> Iterator[None]:
             given_up=context.interruptions.more(),
             access=context.deployment_access().in_haste(_ABORTED_DRAIN_TIMEOUT_S),
         )
+        error = sys.exception()
         if isinstance(error, Interrupted):
             error.add_note(f"session {session_id} is {session.outcome}")
-        raise
+
+    with contextlib.ExitStack() as failing:
+        failing.callback(abort)
+        yield
+        context.interruptions.raise_if_any()
+        failing.pop_all()
 
 
 def _issue_key(context: Context, session: Session, provider: Provider) -> str:

@@ -89,6 +89,19 @@ class Answer:
     """The stream came to its end as its surface marks it, or the whole JSON document could be read."""
 
 
+def facts_of(answer: Answer) -> dict[str, Any]:
+    """What a record keeps of an answer, by the names that it has there; of its events, none."""
+    return {
+        "complete": answer.complete,
+        "usages": answer.usages,
+        "response_id": answer.response_id,
+        "model": answer.model,
+        "finish_reason": answer.finish_reason,
+        "tool_calls": answer.tool_calls,
+        "error_code": answer.error_code,
+    }
+
+
 class AnswerReader(Protocol):
     """Takes the answer's bytes in any chunking. Never raises on what the wire brings."""
 
