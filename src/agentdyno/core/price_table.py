@@ -25,9 +25,13 @@ _READ, _WRITE, _HOUR = (
 _LONG_INPUT = re.compile(_INPUT + r"_above_(\d+)k_tokens")
 
 
+def declared_version(provider: str, price: ModelPrice) -> str:
+    """The version of the price table that a provider's YAML is, as far as one model's price goes."""
+    return f"{provider}-{content_digest(price).rpartition(':')[2][:_DIGEST_LETTERS]}"
+
+
 def declared_price(provider: str, price: ModelPrice) -> Price:
-    """A model's price as a provider's YAML gives it; its version names the provider and what the price says."""
-    version = f"{provider}-{content_digest(price)[:_DIGEST_LETTERS]}"
+    """A model's price as a provider's YAML gives it."""
     tier = PriceTier(
         input_usd=price.input_usd_per_million / _MILLION,
         output_usd=price.output_usd_per_million / _MILLION,
@@ -36,7 +40,7 @@ def declared_price(provider: str, price: ModelPrice) -> Price:
         cache_write_1h_usd=_each(price.cache_write_1h_usd_per_million),
         reasoning_usd=_each(price.reasoning_usd_per_million),
     )
-    return Price(version, [tier])
+    return Price(declared_version(provider, price), [tier])
 
 
 def listed_price(entry: Mapping[str, Any], version: str) -> Price | None:

@@ -13,6 +13,7 @@ from agentdyno.core.config import Config, entity_digest, fingerprint
 from agentdyno.core.errors import UserError
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.core.lifecycle import require_next
+from agentdyno.core.price_table import declared_version
 from agentdyno.core.records import HarnessProfile, Provider, Session, TaskCard, Variant
 from agentdyno.core.spend_logs import price_table
 from agentdyno.sessions.closing import finalize, require_session
@@ -242,17 +243,20 @@ def _record_facts(context: Context, session: Session, choice: _Choice) -> None:
         repository_dirty=repository.dirty,
         harness_binary=storable(harness.path),
         harness_version=harness.version,
-        **_versions(choice.provider)._asdict(),
+        **_versions(choice.provider, choice.variant.model)._asdict(),
         **read_machine()._asdict(),
     )
 
 
-def _versions(provider: Provider) -> Versions:
+def _versions(provider: Provider, model: str) -> Versions:
     """What a session's numbers are made with: a deployment does not tell its version, and has prices of its own."""
     versions = read_versions()
-    if provider.deployment_key_env is None:
+    if provider.deployment_key_env is not None:
+        return versions._replace(litellm_version=None, price_table_version=price_table(provider.name))
+    declared = provider.prices.get(model)
+    if declared is None:
         return versions
-    return versions._replace(litellm_version=None, price_table_version=price_table(provider.name))
+    return versions._replace(price_table_version=declared_version(provider.name, declared))
 
 
 def _address(context: Context, provider: Provider) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,3 +99,8 @@ def test_under_which_name_a_model_is_listed() -> None:
     assert listed_entry(table, "vertex_ai", "gemini-2.5-pro") is table["gemini-2.5-pro"]
     assert listed_entry(table, "anthropic", "gpt-4o-mini") is None
     assert listed_entry(table, "openai", "unheard-of") is None
+
+
+def test_the_version_of_a_declared_price_is_a_word_of_its_own() -> None:
+    version = declared_price("corner-shop", ModelPrice(3.0, 15.0)).version
+    assert re.fullmatch(r"corner-shop-[0-9a-f]{12}", version)

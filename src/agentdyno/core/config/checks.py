@@ -123,6 +123,8 @@ def _deployment_faults(entity: Entity) -> Iterator[Fault]:
     for unused in ("api_key_env", "options", "prices"):
         if sound.get(unused):
             yield entity.fault((unused,), "is not used: the deployment at base_url has its own way to its models")
+    if sound.get("metering") == "pass_through":
+        yield entity.fault(("metering",), "is not used: no request to a deployment passes the gateway")
 
 
 def harness_profile_faults(entity: Entity, _: Registry) -> Iterator[Fault]:

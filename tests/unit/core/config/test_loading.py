@@ -18,7 +18,7 @@ from tests.unit.core.config.small_project import (
 
 from agentdyno.core.config import StandSettings, entity_digest, fingerprint, load, missing_secrets, secrets_of
 from agentdyno.core.errors import ConfigFaults, UserError
-from agentdyno.core.records import Check, Experiment, HarnessProfile, Provider, Route, TaskCard, Variant
+from agentdyno.core.records import Check, Experiment, HarnessProfile, ModelPrice, Provider, Route, TaskCard, Variant
 
 YAMLISH = st.text(alphabet="abk:- \n\"'[]{}#&*!|>%@`,?0.~<=\t\\x", max_size=60)
 
@@ -134,7 +134,7 @@ def test_secrets_are_named_by_the_key_and_by_references_to_the_environment() -> 
     assert missing_secrets(config, variant, {"MINE_API_KEY": "k", "MINE_PROJECT": "p"}) == []
 
 
-def test_a_fingerprint_changes_with_everything_but_descriptions() -> None:
+def test_a_fingerprint_changes_with_everything_but_descriptions_and_prices() -> None:
     config = load(SMALL_PROJECT)
     variant, provider, profile = config.variant("first"), config.provider("mine"), config.harness_profile("client")
     original = fingerprint(variant, provider, profile)
@@ -142,6 +142,7 @@ def test_a_fingerprint_changes_with_everything_but_descriptions() -> None:
     assert original == fingerprint(
         replace(variant, description="a"), replace(provider, description="b"), replace(profile, description="c")
     )
+    assert original == fingerprint(variant, replace(provider, prices={"small": ModelPrice(1.0, 2.0)}), profile)
     assert original != fingerprint(replace(variant, settings={}), provider, profile)
     assert original != fingerprint(variant, replace(provider, base_url="http://elsewhere"), profile)
     assert original != fingerprint(variant, provider, replace(profile, command=()))
