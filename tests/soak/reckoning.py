@@ -76,7 +76,7 @@ def _faults_of_log(log: Sequence[Served], document: Document) -> Iterator[str]:
     """Every line must be matched or have its difference, and every token of it be counted or explained."""
     compared = document["provider_log"]
     differences = compared["differences"]
-    unmatched = {found["request_id"] for found in differences if found["field"] == "record" and found["ledger"] == 0}
+    unmatched = {found["request_id"] for found in differences if found["field"] == "record" and found["provider"] == 0}
     if compared["unexplained"] or compared["elsewhere"]:
         yield f"the provider's log: {compared['unexplained']} unexplained, {compared['elsewhere']} elsewhere"
     if compared["lines"] != len(log) or compared["matched"] + len(unmatched) != len(log):
@@ -86,7 +86,7 @@ def _faults_of_log(log: Sequence[Served], document: Document) -> Iterator[str]:
     provider = next(account for account in document["accounts"] if account["witness"] == "provider")
     for field in _FIELDS:
         logged = sum(getattr(served, field) or 0 for served in log)
-        apart = sum(found["log"] - (found["ledger"] or 0) for found in differences if found["field"] == field)
+        apart = sum(found["log"] - (found["provider"] or 0) for found in differences if found["field"] == field)
         lost = sum(getattr(served, field) or 0 for served in log if served.request_id in unmatched)
         if logged != (provider[field] or 0) + apart + lost:
             yield f"the provider logged {logged} {field}: {provider[field]} are counted, {apart + lost} explained"

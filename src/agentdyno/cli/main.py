@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from agentdyno import __version__
 from agentdyno.cli import stand_commands
@@ -34,9 +35,24 @@ def _root(
     """The dynamometer for LLM agents: one true row per request, and honest comparisons."""
 
 
+class _Commands(TyperGroup):
+    """Tells of a value that is wrong, or missing, in one line, as of any other mistake."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run what was asked for. Raises UserError for such a value."""
+        from agentdyno.core.errors import UserError
+
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            command = ctx.command_path if error.ctx is None else error.ctx.command_path
+            said = " ".join(error.format_message().split()).removesuffix(".")
+            raise UserError(said, f"`{command} --help` tells more") from error
+
+
 def build_app() -> typer.Typer:
     """The whole command line."""
-    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(cls=_Commands, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback()(_root)
     app.command()(init)
     app.command()(doctor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentdyno.cli.edges import current_home, open_ledger
+from agentdyno.cli.edges import configured_experiments, current_home, open_ledger
 from agentdyno.cli.options import SessionOrExperiment
 from agentdyno.cli.printing import Json, passing_line, print_json, print_page
 from agentdyno.clock import now_us
@@ -70,13 +70,25 @@ def _read(path: Path) -> bytes:
 
 def _sessions(ledger: Ledger, name: str) -> tuple[str, Sequence[str]]:
     """What is to be reconciled, in words, and its sessions. Raises UserError when there is no such thing."""
+    from agentdyno.core.errors import UserError
+    from agentdyno.core.names import nearest
     from agentdyno.sessions.closing import require_session
     from agentdyno.store.queries import experiment_names, sessions
 
-    if name in experiment_names(ledger):
+    measured = experiment_names(ledger)
+    if name in measured:
         found = sessions(ledger, experiment=name)
         return f"experiment {name}", [session.session_id for session in found]
-    session_id = require_session(ledger, name).session_id
+    experiments = {*measured, *configured_experiments()}
+    if name in experiments:
+        raise UserError(f"experiment {name} has no session yet")
+    try:
+        session_id = require_session(ledger, name).session_id
+    except UserError as error:
+        near = nearest(name, {*experiments, *(session.session_id for session in sessions(ledger))})
+        if near not in experiments:
+            raise
+        raise UserError(f'there is no session or experiment "{name}"', f'did you mean "{near}"?') from error
     return f"session {session_id}", [session_id]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -144,7 +144,6 @@ def list_sessions(
     as_json: Json = False,
 ) -> None:
     """List sessions, oldest first."""
-    from agentdyno.core.jsonable import to_jsonable
     from agentdyno.reporting.reconciliation import unexplained_requests
     from agentdyno.reporting.session_page import render_sessions
     from agentdyno.store.queries import session_totals, sessions
@@ -155,7 +154,7 @@ def list_sessions(
         session_ids = [session.session_id for session in found]
         totals, unexplained = session_totals(ledger, session_ids), unexplained_requests(ledger, session_ids, now_us())
     if as_json:
-        print_json([to_jsonable(session) for session in found])
+        print_json([_listed(session, totals, unexplained) for session in found])
     elif found:
         print_page(render_sessions(found, totals, unexplained))
     elif only_open:
@@ -173,8 +172,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a session: what was recorded of it, and its requests."""
-    from agentdyno.core.jsonable import to_jsonable
-    from agentdyno.reporting.session_page import render_requests, render_session
+    from agentdyno.reporting.session_page import render_requests, render_session, request_document
     from agentdyno.sessions.closing import require_session
 
     with open_ledger(current_home()) as ledger:
@@ -182,7 +180,7 @@ def show(
         totals, unexplained = _totals(ledger, session), _unexplained(ledger, session)
         requests = ledger.requests(session.session_id) if with_requests else ()
     if as_json:
-        requested = {"requests": [to_jsonable(request) for request in requests]} if with_requests else {}
+        requested = {"requests": [request_document(request) for request in requests]} if with_requests else {}
         print_json({**_document(session, totals, unexplained), **requested})
         return
     parts = (render_session(session, totals, unexplained), render_requests(requests))
@@ -312,9 +310,16 @@ def _document(session: Session, totals: SessionTotals | None, unexplained: int) 
 
     return {
         "session": to_jsonable(session),
-        "totals": totals._asdict() if totals is not None else None,
+        "totals": to_jsonable(totals),
         "unexplained": unexplained,
     }
+
+
+def _listed(session: Session, totals: Mapping[str, SessionTotals], unexplained: Mapping[str, int]) -> dict[str, Any]:
+    """The same of one of many sessions: its own fields, with what stands beside them."""
+    session_id = session.session_id
+    document = _document(session, totals.get(session_id), unexplained.get(session_id, 0))
+    return {**document.pop("session"), **document}
 
 
 def _print_end(ledger: Ledger, session: Session, *, as_json: bool, to_stderr: bool = False) -> SessionTotals | None:

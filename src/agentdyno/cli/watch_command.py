@@ -23,8 +23,8 @@ def watch(
 
     Those that are there already come first. A request is shown when it has ended.
     """
-    from agentdyno.core.jsonable import to_jsonable
     from agentdyno.reporting.request_lines import HEADING, request_line
+    from agentdyno.reporting.session_page import request_document
     from agentdyno.sessions import watching
     from agentdyno.sessions.closing import require_session
     from agentdyno.sessions.deployments import log_reader
@@ -43,7 +43,7 @@ def watch(
             refresh = (lambda: None) if access is None else log_reader(ledger, session, access)
             for request in watching.watch(ledger, session.session_id, refresh=refresh):
                 if as_json:
-                    print_json(to_jsonable(request), indent=None)
+                    print_json(request_document(request), indent=None)
                 else:
                     typer.echo(request_line(request))
         if not as_json:

@@ -95,6 +95,14 @@ class Case:
         """Whether the last attempt began to answer, and did not come to its end."""
         return self.last is not None and self.last.succeeded and self.endings["provider"] != "ok"
 
+    @property
+    def endless(self) -> bool:
+        """Whether the harness waited for the end of a stream to which the provider gave none.
+
+        Of a translated stream LiteLLM makes the end.
+        """
+        return self.last is not None and self.last.endless and not self.translated
+
 
 def case_of(
     entered: Came, answered: Heard | None, reports: Sequence[Reported], tried: Sequence[Attempt], row: Chosen
@@ -186,7 +194,7 @@ def why_endings_differ(case: Case) -> Cause:
         return "proxy_calls_error_success" if proxy == "ok" else "unexplained"
     if harness == "failed":
         if not case.harness_has_error:
-            return "unexplained"
+            return "provider_cut" if case.endless else "unexplained"
         return "proxy_failed" if provider == "ok" else "proxy_calls_error_success"
     # What a harness sees as whole, and no attempt contradicts, is an error only where nothing was said at all.
     hollow = provider is None and proxy != "failed" and case.answered.first_content_us is None
@@ -249,10 +257,12 @@ def _why_harness_is_silent(case: Case) -> Cause | None:
 def _why_figure_differs(case: Case, witness: Witness, field: TokenField) -> Cause:
     """Why a witness that does not keep silent has another figure than the row, or not this one."""
     told, chosen = count_of(case.tokens[witness], field), count_of(case.row.tokens, field)
+    if len(case.tried) > 1 and case.last is not None:
+        by_last = count_of(attempt_tokens(case.last), field)
+        if by_last == told or (by_last is None and case.row.source is None):
+            return "retried"
     if chosen is None:
         return "proxy_estimated" if case.row.source == "provider" or case.cut or case.left else "unexplained"
-    if len(case.tried) > 1 and case.last is not None and count_of(attempt_tokens(case.last), field) == told:
-        return "retried"
     if witness == "harness" and told is None and case.left:
         return "harness_left"
     lost = not told or told in _without_parts(case.row.tokens, field)

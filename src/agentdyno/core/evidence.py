@@ -53,8 +53,14 @@ class Attempt(Tried, frozen=True, gc=False, tag="tried"):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the provider began to answer, and with no HTTP error."""
-        return self.http_status is not None and self.http_status < 400
+        """Whether the provider began to answer: neither with an HTTP error, nor by pointing elsewhere."""
+        return self.http_status is not None and 200 <= self.http_status < 300
+
+    @property
+    def endless(self) -> bool:
+        """Whether the provider ended a stream without the event that ends it, though it may have told why it ends."""
+        over = self.complete or self.abandoned or self.surface is None  # which no dialect reads
+        return self.succeeded and self.streamed and not over
 
 
 class Heard(Answered, frozen=True, gc=False, tag="answered"):
@@ -187,6 +193,8 @@ class Evidence(msgspec.Struct, gc=False):
             self.routed += (record,)
             self.routed_lines += (line,)
         elif isinstance(record, Attempt):
+            if line in self.tried_lines:
+                return  # a copy: no two attempts have one number
             self.tried = tuple(sorted((*self.tried, record), key=_order_of_attempts)) if self.tried else (record,)
             self.tried_lines += (line,)
         else:

@@ -112,7 +112,7 @@ class Tried(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field
     abandoned: bool = False
     """It was ended from this side, before the provider's end."""
     failure: str | None = None
-    """The exception that ended it."""
+    """The exception that ended it, or the reading of it: `BrokenEncoding` where it is not compressed as it says."""
     usages: list[dict[str, Any]] = []
     response_id: str | None = None
     model: str | None = None

@@ -227,10 +227,13 @@ def _measured(entered: Came, answered: Heard | None, tried: tuple[Attempt, ...],
     told = provider_tokens(tried)
     if told != UNKNOWN:
         return Measured(told, "provider")
+    answering = answered_attempts(tried)
+    if len(answering) > 1:
+        return _UNCOUNTED  # the others tell of the last attempt alone
     measured = _UNCOUNTED if answered is None else _measured_on_the_wire(entered, answered)
     if measured.source is None and routed is not None:
         measured = _measured_by_litellm(entered, routed, whole=answered is not None and answered.complete)
-    if measured.source is not None and answered_attempts(tried):
+    if measured.source is not None and answering:
         # Of a text that went by nobody can tell what a cache served, or what was thought: LiteLLM says 0.
         return Measured(Tokens(measured.tokens.input, measured.tokens.output), "estimated")
     return measured

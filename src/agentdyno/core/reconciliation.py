@@ -46,7 +46,8 @@ def discrepancies(
     """
     if not is_inference(entered.purpose):
         return ()
-    if answered is not None and not answered.forwarded and not reports and not tried:
+    by_itself = answered is not None and not answered.forwarded and not answered.attempts
+    if by_itself and not reports and not tried:
         return ()
     if _all_is_well(entered, answered, reports, tried, row):
         return ()

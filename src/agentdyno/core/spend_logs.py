@@ -14,7 +14,6 @@ docs/accounting.md and docs/deployments.md:
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -45,6 +44,10 @@ SPEND_LOG_VERSION: Final = 1
 """Of the function that makes these rows; it is no version of the normalizer's."""
 _MAX_ID = 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_MOMENT_US = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+"""Later than any log, and than what can be shown as a date."""
+_MOST_USD = 1e9
+"""More than any request costs: so many of them can still be summed."""
 _SURFACES: Mapping[str, Surface] = MappingProxyType(
     {
         "completion": "openai_chat",
@@ -200,9 +203,10 @@ def _moment_us(value: Any) -> int | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+        at_us = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError):
         return None
+    return at_us if 0 <= at_us < _NO_MOMENT_US else None
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -276,7 +280,7 @@ def _figures(log: SpendLog, metadata: Mapping[str, Any], *, streamed: bool, fail
 def _price(log: SpendLog, provider: str) -> dict[str, Any]:
     """What the deployment says that a request cost; nothing where it knows no price."""
     spend = natural(log.spend) if isinstance(log.spend, int) else log.spend
-    if not isinstance(spend, int | float) or not math.isfinite(spend) or spend < 0:
+    if not isinstance(spend, int | float) or not 0 <= spend <= _MOST_USD:
         return {}
     if spend == 0 and log.cache_hit not in (True, "True", "true"):
         return {}

@@ -10,7 +10,8 @@ The order in which the evidence is asked:
    since nothing shows that a provider was asked;
 4. the harness went away before the end: `client_disconnect`;
 5. the answer is not whole though the harness stayed: the provider's fault where it ended the last attempt too early,
-   else the one that LiteLLM recorded, else `proxy_error`, because it was the proxy that fell silent;
+   else the one that LiteLLM recorded, else the provider's again where it left out the event that ends a stream which
+   LiteLLM does not translate, else `proxy_error`, because it was the proxy that fell silent;
 6. a chat stream in which nothing was said, and of which nobody counted a token: the provider's answer was none, and
    LiteLLM made the end of it. `provider_error` with `unreadable_answer`;
 7. the answer looks whole, but the provider's own was not: it held an error, or broke off, and LiteLLM made the end of
@@ -51,8 +52,8 @@ ErrorClass = Literal[
 ]
 """What kind of error.
 
-`internal` is a failure inside the proxy or the stand, `unreadable_answer` a document that is no whole JSON, or a stream
-that LiteLLM made of no answer.
+`internal` is a failure inside the proxy or the stand, `unreadable_answer` a document that is no whole JSON, an answer
+that is not compressed as it says, or a stream that LiteLLM made of no answer.
 """
 
 
@@ -83,6 +84,8 @@ _TIMEOUTS = (
     *("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"),
     *("ServerTimeoutError", "ConnectionTimeoutError", "SocketTimeoutError"),
 )
+_BROKEN_ENCODINGS = ("DecodingError", "BrokenEncoding")
+"""Of an answer that is not compressed as it says: httpx's, and the meter's own."""
 _BY_EXCEPTION: Mapping[str, _Fault] = MappingProxyType(
     {
         "AuthenticationError": _Fault("provider_error", "authentication"),
@@ -102,6 +105,7 @@ _BY_EXCEPTION: Mapping[str, _Fault] = MappingProxyType(
         "BadGatewayError": _Fault("provider_error", "server_error"),
         "APIResponseValidationError": _Fault("provider_error", "server_error"),
         "MidStreamFallbackError": _Fault("provider_error", "server_error"),
+        **dict.fromkeys(_BROKEN_ENCODINGS, _Fault("provider_error", "unreadable_answer")),
         **dict.fromkeys(_LOST_CONNECTIONS, _Fault("provider_error", "connection")),
         **dict.fromkeys(_TIMEOUTS, _Fault("timeout", "timeout")),
         "BudgetExceededError": _Fault("rejected", "budget"),
@@ -184,6 +188,7 @@ _OK = Verdict("ok")
 _LOST = Verdict("proxy_error", None, "gateway_lost")
 _LEFT = Verdict("client_disconnect")
 _NO_ANSWER = Verdict("provider_error", None, "unreadable_answer")
+_ENDLESS = Verdict("provider_error", None, "incomplete_stream")
 
 
 def verdict(
@@ -210,6 +215,8 @@ def verdict(
         return _LEFT
     if attempt is not None and _broke_off(attempt):
         return _verdict_on_attempt(attempt)
+    if failure is None and attempt is not None and attempt.endless and attempt.surface == entered.surface:
+        return _ENDLESS
     if answered.http_status is None:
         return _cut_short(failure, "internal")
     if entered.surface is None:

@@ -21,6 +21,7 @@ RefusalCode = Literal[
     "model_not_allowed",
     "body_too_large",
     "body_encoded",
+    "body_unreadable",
     "ledger_unreachable",
     "spool_full",
 ]

@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Protocol
 
 from agentdyno.core.dialects.reading import identifier
+from agentdyno.core.dialects.sse import begins_events, is_blank
 from agentdyno.core.dialects.table import DIALECTS, upstream_surface
-from agentdyno.core.dialects.wire import CONTENT_KINDS, Answer, AnswerReader, facts_of
+from agentdyno.core.dialects.wire import CONTENT_KINDS, Answer, AnswerReader, Dialect, facts_of
 from agentdyno.core.exchange import Tried
 from agentdyno.gateway.content_encoding import BrokenEncoding, Decoder, decoder_of
 from agentdyno.gateway.exchange import Exchange
@@ -51,7 +52,7 @@ class AttemptMeter:
         self._streamed = False
         self._reader: AnswerReader | None = None
         self._decoder: Decoder | None = None
-        self._readable = True
+        self._unreadable: str | None = None
         self._response_bytes = 0
         self._head_us: int | None = None
         self._first_content_us: int | None = None
@@ -68,15 +69,8 @@ class AttemptMeter:
         self._http_status = http_status
         told = (identifier(headers.get(name, "")) for name in _REQUEST_ID_HEADERS)
         self._request_id = next((found for found in told if found is not None), None)
-        self._streamed = headers.get("content-type", "").startswith("text/event-stream")
-        if self._surface is None:
-            return
-        dialect = DIALECTS[self._surface]
-        self._reader = dialect.stream_reader() if self._streamed else dialect.document_reader()
-        try:
-            self._decoder = decoder_of(headers.get("content-encoding", ""))
-        except BrokenEncoding:
-            self._readable = False
+        self._streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
+        self._decoder = decoder_of(headers.get("content-encoding", ""))
 
     def take(self, chunk: bytes) -> None:
         """Read the next bytes of the answer. Behind a stream's terminal event there is nothing more to be read."""
@@ -84,17 +78,22 @@ class AttemptMeter:
             return
         self._last_byte_us = self._exchange.offset_us()
         self._response_bytes += len(chunk)
-        if self._reader is not None and self._readable:
-            self._read(self._reader, chunk, self._last_byte_us)
+        if self._surface is not None and self._unreadable is None:
+            self._read(DIALECTS[self._surface], chunk, self._last_byte_us)
 
-    def _read(self, reader: AnswerReader, chunk: bytes, offset_us: int) -> None:
+    def _read(self, dialect: Dialect, chunk: bytes, offset_us: int) -> None:
         try:
             data = chunk if self._decoder is None else self._decoder(chunk)
-        except BrokenEncoding:
-            self._readable = False
+        except BrokenEncoding as broken:
+            self._unreadable = type(broken).__name__
             return
-        reader.feed(data, offset_us)
-        answer = reader.answer
+        if self._reader is None:
+            if not self._streamed and is_blank(data):
+                return  # it does not tell yet what it is
+            self._streamed = self._streamed or begins_events(data)
+            self._reader = dialect.stream_reader() if self._streamed else dialect.document_reader()
+        self._reader.feed(data, offset_us)
+        answer = self._reader.answer
         if answer.events:
             if self._first_content_us is None:
                 content = (event.offset_us for event in answer.events if event.kind in CONTENT_KINDS)
@@ -154,6 +153,6 @@ class AttemptMeter:
             provider_request_id=self._request_id,
             streamed=self._streamed,
             abandoned=abandoned and not answer.complete,
-            failure=failure,
+            failure=self._unreadable if failure is None else failure,
             **facts_of(answer),
         )

@@ -12,7 +12,7 @@ import zstandard
 
 
 class BrokenEncoding(ValueError):
-    """The bytes are not what their content encoding says, or nobody here knows it."""
+    """The bytes are not what their content encoding says."""
 
 
 class Decoder(Protocol):
@@ -26,10 +26,10 @@ class Decoder(Protocol):
 def decoder_of(content_encoding: str) -> Decoder | None:
     """A decoder for the value of a `Content-Encoding` header; None where nothing is encoded.
 
-    Raises BrokenEncoding for an encoding that is not known.
+    An encoding that is not known is none, as it is to LiteLLM's client: servers call a plain body `utf-8`.
     """
     names = [name.strip().lower() for name in content_encoding.split(",")]
-    decoders = [_known(name) for name in reversed(names) if name not in ("", "identity")]
+    decoders = [_DECODERS[name]() for name in reversed(names) if name in _DECODERS]
     if len(decoders) < 2:
         return decoders[0] if decoders else None
 
@@ -41,29 +41,26 @@ def decoder_of(content_encoding: str) -> Decoder | None:
     return decode
 
 
-def _known(name: str) -> Decoder:
-    if name not in _DECODERS:
-        raise BrokenEncoding("an unknown content encoding")
-    return _DECODERS[name]()
-
-
 class _Zlib:
-    """gzip, of one member or several, and zlib's own format."""
+    """gzip, of one member or several, and zlib's own format. What follows a member and begins none is padding."""
 
     def __init__(self, window_bits: int) -> None:
         self._window_bits = window_bits
         self._decompressor = zlib.decompressobj(window_bits)
+        self._has_member = False
 
     def __call__(self, data: bytes) -> bytes:
         decoded = b""
         try:
             while data:
                 if self._decompressor.eof:
+                    self._has_member = True
                     self._decompressor = zlib.decompressobj(self._window_bits)
                 decoded += self._decompressor.decompress(data)
                 data = self._decompressor.unused_data
         except zlib.error as error:
-            raise BrokenEncoding(str(error)) from error
+            if not self._has_member:
+                raise BrokenEncoding(str(error)) from error
         return decoded
 
 

@@ -155,16 +155,25 @@ class IngressMeter:
             return
         exchange.describe(body)
         refused = await self._refusal_of_body(exchange, claim, body)
-        if refused is None:
-            try:
-                exchange.evidence.entered_line = self._spool.append(exchange.entered)
-            except SpoolFull as full:
-                refused = Refusal("spool_full", 503, f"The stand cannot record this request: {full}.", exchange.scope)
-        if refused is not None:
+        onward = None if refused is not None else self._onward_body(exchange, body)
+        if onward is None:
+            unreadable = Refusal("body_unreadable", 400, "The body is no JSON object.", exchange.scope)
+            await self._refuse(exchange.entered, refused or unreadable, exchange.started_ns, send)
+            return
+        try:
+            exchange.evidence.entered_line = self._spool.append(exchange.entered)
+        except SpoolFull as full:
+            refused = Refusal("spool_full", 503, f"The stand cannot record this request: {full}.", exchange.scope)
             await self._refuse(exchange.entered, refused, exchange.started_ns, send)
             return
         exchange.dissect(body, claim.key or "")  # what is admitted has a key
-        await self._forward(exchange, claim.scope, body, receive, send)
+        await self._forward(exchange, claim.scope, onward, receive, send)
+
+    def _onward_body(self, exchange: Exchange, body: bytes) -> bytes | None:
+        """What LiteLLM is to be given of a body; None where it is no JSON object."""
+        withheld = self._withheld_parameters if exchange.call.streamed is None else self._withheld_beside_path
+        # Where tokens are counted LiteLLM calls no hook, which would name the route.
+        return onward_body(body, withheld, exchange.model_group if exchange.call.counts_tokens else None)
 
     async def _refusal_of_body(self, exchange: Exchange, claim: Claim, body: bytes) -> Refusal | None:
         if time.monotonic_ns() - exchange.admitted_ns > _ADMISSION_HOLDS_NS:
@@ -216,11 +225,9 @@ class IngressMeter:
     async def _forward(self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         counts_tokens, group = exchange.call.counts_tokens, exchange.model_group
         exchange.price = None if counts_tokens else self._prices.get(group)
-        withheld = self._withheld_parameters if exchange.call.streamed is None else self._withheld_beside_path
         path = gemini_path(scope["path"], group) if exchange.surface == "gemini" else scope["path"]
         inner = onward_scope(scope, exchange.entered.request_key, path)
-        # Where tokens are counted LiteLLM calls no hook, which would name the route.
-        unread = [onward_body(body, withheld, group if counts_tokens else None)]
+        unread = [body]
 
         async def receive_body() -> Message:
             if unread:

@@ -8,6 +8,8 @@ from urllib.parse import quote
 import msgspec
 from starlette.types import Scope
 
+from agentdyno.core.dialects.reading import UNREADABLE
+
 # Everything by which a client could steer LiteLLM's own bookkeeping, and its wish for compression: between two
 # processes of one machine it costs time, and the meter would have to undo it. Also what describes a body that may be
 # written anew: as a form, LiteLLM would read in it something else than was admitted.
@@ -34,15 +36,15 @@ def gemini_path(path: str, model_group: str) -> str:
     return f"/v1beta/models/{model_group}:{path.rpartition(':')[2]}"
 
 
-def onward_body(body: bytes, withheld: frozenset[str], model_group: str | None = None) -> bytes:
+def onward_body(body: bytes, withheld: frozenset[str], model_group: str | None = None) -> bytes | None:
     """A JSON object without the members that steer LiteLLM, and with another model's name where one is given.
 
-    The same bytes where nothing is to be changed. What is no object LiteLLM cannot read either, and says why.
+    The same bytes where nothing is to be changed; None for what is no object, in which LiteLLM may yet read something.
     """
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
-        return body
+    except UNREADABLE:
+        return None
     kept = {name: value for name, value in members.items() if not _is_withheld(name, withheld)}
     if model_group is not None:
         kept[_MODEL] = msgspec.Raw(msgspec.json.encode(model_group))

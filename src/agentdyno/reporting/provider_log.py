@@ -2,19 +2,22 @@
 
 A line is tied to an attempt by the provider's request id. A row has the id of its last attempt, and its discrepancies
 those of all, where there were several. A line whose id nobody has belongs to an attempt whose head never came: to one
-that died with its gateway, or that a harness left early, if one is there that fits in time.
+that died with its gateway, or that a harness left early, if one is there that fits in time. One that came to the
+provider while no session was at work is not of these sessions: others use a provider too.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
 from agentdyno.core.discrepancies import Cause, Said, TokenField, records_of, said_by
 from agentdyno.core.errors import UserError
+from agentdyno.core.records import Request
 from agentdyno.reporting.reconciliation import Disputed
 from agentdyno.store.accounts import TokenSums
 
@@ -28,14 +31,17 @@ _LINGERS_US = 60_000_000
 """How long after the last request of which a gateway could write the end it may have asked a provider."""
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class LogLine(msgspec.Struct, frozen=True):
     """What a provider says of one request. It may say more, which is not read. To say 0 tokens is to say none."""
 
     request_id: str
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
+    cache_read_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
     status: int | None = None
     at_us: int | None = None
     """When the request came in, if it says so."""
@@ -51,7 +57,8 @@ class LogDifference:
     request_key: str | None = None
     """None where no request could be found for it."""
     log: Said = None
-    ledger: Said = None
+    provider: Said = None
+    """What the provider's wire says, or the row where no meter saw the provider."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,12 @@ class LogComparison:
     """Lines whose id a request of these sessions has."""
     elsewhere: int
     """Lines whose id a request of another session has: they are left aside."""
+    outside: int
+    """Lines whose id nobody has, of a time at which none of these sessions was at work: they are left aside too."""
     tokens: TokenSums
-    """What the log says of all lines but those."""
+    """What the log says of the matched lines."""
+    file_tokens: TokenSums
+    """What it says of all lines."""
     differences: tuple[LogDifference, ...]
 
     @property
@@ -91,20 +102,57 @@ def compare_log(
     lines: Sequence[LogLine], requests: Sequence[Disputed], elsewhere: Collection[str] = frozenset()
 ) -> LogComparison:
     """Compare a log with all inference requests of some sessions. `elsewhere` are ids of other sessions' requests."""
-    owners = {request_id: one for one in requests for request_id in _ids_of(one)}
-    ours = [line for line in lines if line.request_id in owners or line.request_id not in elsewhere]
-    by_id = {line.request_id: line for line in ours}
-    nobodys = [line for line in ours if line.request_id not in owners]
+    ids = {request_id for one in requests for request_id in _ids_of(one)}
+    matched = [line for line in lines if line.request_id in ids]
+    nobodys = [line for line in lines if line.request_id not in ids and line.request_id not in elsewhere]
+    spans = _spans(requests)
+    inside = [line for line in nobodys if _is_inside(line, spans)]
+    by_id = _by_id(matched)
     return LogComparison(
         lines=len(lines),
-        matched=len(ours) - len(nobodys),
-        elsewhere=len(lines) - len(ours),
-        tokens=_sums(ours),
+        matched=len(matched),
+        elsewhere=len(lines) - len(matched) - len(nobodys),
+        outside=len(nobodys) - len(inside),
+        tokens=_sums(matched),
+        file_tokens=_sums(lines),
         differences=(
             *(found for one in requests for found in _differences(one, by_id)),
-            *_claimed(nobodys, requests),
+            *_claimed(inside, requests),
         ),
     )
+
+
+def _by_id(lines: Iterable[LogLine]) -> dict[str, list[LogLine]]:
+    found: defaultdict[str, list[LogLine]] = defaultdict(list)
+    for line in lines:
+        found[line.request_id].append(line)
+    return dict(found)
+
+
+class _Span(NamedTuple):
+    """When requests of a session can have been with a provider, by the provider's clock."""
+
+    since_us: int
+    until_us: int
+
+
+def _spans(requests: Sequence[Disputed]) -> list[_Span]:
+    """One for each session, from its first request to its last."""
+    times: defaultdict[str | None, list[Request]] = defaultdict(list)
+    for request in (one.request for one in requests):
+        times[request.session_id].append(request)
+    return [
+        _Span(
+            min(request.started_at_us for request in own) - _SKEW_US,
+            max(request.ended_at_us for request in own) + _LINGERS_US,
+        )
+        for own in times.values()
+    ]
+
+
+def _is_inside(line: LogLine, spans: Iterable[_Span]) -> bool:
+    """Whether a line may be of these sessions: one that tells no time may."""
+    return line.at_us is None or any(span.since_us <= line.at_us <= span.until_us for span in spans)
 
 
 def _ids_of(one: Disputed) -> tuple[str, ...]:
@@ -115,25 +163,29 @@ def _ids_of(one: Disputed) -> tuple[str, ...]:
     return () if one.request.provider_request_id is None else (one.request.provider_request_id,)
 
 
-def _differences(one: Disputed, lines: Mapping[str, LogLine]) -> Iterable[LogDifference]:
-    ids = _ids_of(one)
-    missing = [request_id for request_id in ids if request_id not in lines]
-    for request_id in missing:
-        yield LogDifference("record", _why_not_in_log(one), request_id, one.request.request_key, log=0, ledger=1)
-    if missing or not ids:
+def _differences(one: Disputed, lines: Mapping[str, Sequence[LogLine]]) -> Iterable[LogDifference]:
+    attempts = Counter(_ids_of(one))
+    counts = Counter({request_id: len(lines.get(request_id, ())) for request_id in attempts})
+    for request_id in attempts:
+        logged, made = counts[request_id], attempts[request_id]
+        if logged != made:
+            cause = _why_not_in_log(one) if logged < made else "unexplained"
+            yield LogDifference("record", cause, request_id, one.request.request_key, logged, made)
+    if counts != attempts or not attempts:
         return
-    told = [lines[request_id] for request_id in ids]
+    told = [line for request_id in attempts for line in lines[request_id]]
+    last = told[-1]
     for name in LOGGED_FIELDS:
-        logged = [getattr(line, name) for line in told]
-        if None in logged:
+        figures = [getattr(line, name) for line in told]
+        if None in figures:
             continue
-        log, ledger = sum(logged), _figure(one, name)
-        if log != (ledger or 0):
-            cause = _why_log_differs(one, name, ledger)
-            yield LogDifference(name, cause, ids[-1], one.request.request_key, log, ledger)
-    status, request = told[-1].status, one.request
+        log, provider = sum(figures), _figure(one, name)
+        if log != (provider or 0):
+            cause = _why_log_differs(one, name, provider)
+            yield LogDifference(name, cause, last.request_id, one.request.request_key, log, provider)
+    status, request = last.status, one.request
     if status is not None and status >= 400 and request.status == "ok":
-        yield LogDifference("status", "unexplained", ids[-1], request.request_key, status, request.status)
+        yield LogDifference("status", "unexplained", last.request_id, request.request_key, status, request.status)
 
 
 def _figure(one: Disputed, name: TokenField) -> int | None:
@@ -150,9 +202,9 @@ def _why_not_in_log(one: Disputed) -> LogCause:
     return "not_counted" if one.request.status != "ok" and not any(told) else "unexplained"
 
 
-def _why_log_differs(one: Disputed, name: TokenField, ledger: int | None) -> LogCause:
-    """A figure that the ledger has otherwise is wrong; one that it has not, no wire told."""
-    if ledger:
+def _why_log_differs(one: Disputed, name: TokenField, provider: int | None) -> LogCause:
+    """A figure that the wire has otherwise is wrong; one that it has not, no wire told."""
+    if provider:
         return "unexplained"
     untold = _why_untold(one)
     named = next((found.cause for found in one.discrepancies if found.field == name), None)
@@ -173,7 +225,15 @@ def _why_untold(one: Disputed) -> LogCause:
 
 
 def _claimed(lines: Sequence[LogLine], requests: Sequence[Disputed]) -> Iterable[LogDifference]:
-    """Lines that no id ties to a request: each to an attempt without an id that it fits, the earliest first."""
+    """Lines that no id ties to a request: each to an attempt without an id that it fits, the earliest first.
+
+    Several lines of one id are of no attempt: each has an id of its own.
+    """
+    by_id = _by_id(lines)
+    for request_id, doubled in by_id.items():
+        if len(doubled) > 1:
+            yield LogDifference("record", "unexplained", request_id, log=len(doubled), provider=0)
+    lines = [line for line in lines if len(by_id[line.request_id]) == 1]
     free = {one.request.request_key: _attempts_without_id(one) for one in requests}
     last_signs_us: dict[str, int] = {}
     for request in (one.request for one in requests):
@@ -182,11 +242,11 @@ def _claimed(lines: Sequence[LogLine], requests: Sequence[Disputed]) -> Iterable
         unclaimed = (one for one in requests if free[one.request.request_key])
         fitting = next((one for one in unclaimed if _fits(line, one, last_signs_us[one.request.gateway_id])), None)
         if fitting is None:
-            yield LogDifference("record", "unexplained", line.request_id, log=1, ledger=0)
+            yield LogDifference("record", "unexplained", line.request_id, log=1, provider=0)
             continue
         key = fitting.request.request_key
         free[key] -= 1
-        yield LogDifference("record", _why_untold(fitting), line.request_id, key, log=1, ledger=0)
+        yield LogDifference("record", _why_untold(fitting), line.request_id, key, log=1, provider=0)
 
 
 def _attempts_without_id(one: Disputed) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -11,10 +12,11 @@ from rich.text import Text
 
 from agentdyno.core.discrepancies import Discrepancy, Said
 from agentdyno.core.jsonable import to_jsonable
-from agentdyno.reporting.provider_log import LogComparison
+from agentdyno.reporting.provider_log import LogComparison, LogDifference
 from agentdyno.reporting.reconciliation import Account, Disputed, Reconciliation
-from agentdyno.reporting.tables import Column, PlainTable, plain_table
-from agentdyno.reporting.wording import UNKNOWN, moment, number, plural
+from agentdyno.reporting.tables import Column, Group, grouped_table, plain_table
+from agentdyno.reporting.wording import UNKNOWN, moment, number, plural, usd
+from agentdyno.store.accounts import TokenSums
 
 _TOKENS = tuple(
     Column(heading, "right")
@@ -22,24 +24,20 @@ _TOKENS = tuple(
 )
 _ACCOUNTS = (Column("witness"), Column("requests", "right"), Column("records", "right"), *_TOKENS)
 _DISPUTES = (
-    *(Column(heading) for heading in ("came in", "request", "key", "model", "status", "differs in")),
+    Column("differs in"),
     *(Column(heading, "right") for heading in ("provider", "proxy", "harness")),
     Column("cause"),
 )
-_LOG = (
-    *(Column(heading) for heading in ("provider's request id", "request", "differs in")),
-    *(Column(heading, "right") for heading in ("log", "ledger")),
-    Column("cause"),
-)
+_LOG = (Column("differs in"), *(Column(heading, "right") for heading in ("log", "provider")), Column("cause"))
 
 
 def render_reconciliation(found: Reconciliation, log: LogComparison | None = None) -> list[RenderableType]:
     """The accounts of the witnesses, every discrepancy, and what it comes to."""
     parts: list[RenderableType] = [plain_table(_ACCOUNTS, _account_rows(found, log), _title(found))]
     if found.disputed:
-        parts.append(plain_table(_DISPUTES, (row for one in found.disputed for row in _dispute_rows(one))))
+        parts.append(grouped_table(_DISPUTES, map(_dispute_group, found.disputed)))
     if log is not None and log.differences:
-        parts.append(_render_log(log))
+        parts.append(grouped_table(_LOG, _log_groups(log.differences)))
     remarks = _remarks(found)
     if remarks:
         parts.append(Text("\n".join(remarks), style="yellow"))
@@ -54,13 +52,15 @@ def is_explained(found: Reconciliation, log: LogComparison | None = None) -> boo
 
 def verdict_line(found: Reconciliation, log: LogComparison | None = None) -> str:
     """What it comes to: `11 of 12 requests agree; 1 differs, all explained`."""
-    agree = "agrees" if found.agreed == 1 else "agree"
+    agree = "agrees" if 1 in (found.agreed, found.requests) else "agree"
     line = f"{number(found.agreed)} of {plural(found.requests, 'request')} {agree}"
     if found.disputed:
         differ = "differs" if len(found.disputed) == 1 else "differ"
         line += f"; {number(len(found.disputed))} {differ}, {_explained(found.unexplained)}"
     if log is not None:
         line += f"; the provider's log: {plural(log.lines, 'line')}, {number(log.matched)} matched"
+        line += f", {number(log.elsewhere)} of other sessions" if log.elsewhere else ""
+        line += f", {number(log.outside)} outside the session's time" if log.outside else ""
         line += f", {plural(len(log.differences), 'difference')}"
         line += f", {_explained(log.unexplained)}" if log.differences else ""
     return line
@@ -98,7 +98,13 @@ def _account_rows(found: Reconciliation, log: LogComparison | None) -> Iterable[
     for account in found.accounts:
         yield _account_row(account)
     if log is not None:
-        yield ("its log", None, number(log.lines - log.elsewhere), *(number(count) for count in log.tokens))
+        yield _log_row("its log", log.matched, log.tokens)
+        if log.matched < log.lines:
+            yield _log_row("whole log", log.lines, log.file_tokens)
+
+
+def _log_row(name: str, lines: int, tokens: TokenSums) -> tuple[str | None, ...]:
+    return (name, None, number(lines), *(number(count) for count in tokens))
 
 
 def _account_row(account: Account) -> tuple[str | None, ...]:
@@ -106,17 +112,16 @@ def _account_row(account: Account) -> tuple[str | None, ...]:
     return ("in rows" if account.witness == "row" else account.witness, *figures)
 
 
-def _dispute_rows(one: Disputed) -> Iterable[tuple[str | None, ...]]:
+def _dispute_group(one: Disputed) -> Group:
     request = one.request
-    names = (
+    heading = (
         moment(request.started_at_us),
         request.request_key,
         request.key_alias or UNKNOWN,
         request.model_requested or UNKNOWN,
         request.status,
     )
-    for place, found in enumerate(one.discrepancies):
-        yield (*(names if place == 0 else (None,) * len(names)), *_told(found))
+    return Group("  ".join(heading), [_told(found) for found in one.discrepancies])
 
 
 def _told(found: Discrepancy) -> tuple[str, ...]:
@@ -125,18 +130,14 @@ def _told(found: Discrepancy) -> tuple[str, ...]:
 
 def _said(value: Said) -> str:
     if isinstance(value, float):
-        return number(value, 6)
+        return usd(value, 6)
     return number(value) if isinstance(value, int) else value or UNKNOWN
 
 
-def _render_log(log: LogComparison) -> PlainTable:
-    return plain_table(
-        _LOG,
-        (
-            (one.request_id, one.request_key or UNKNOWN, one.field, _said(one.log), _said(one.ledger), one.cause)
-            for one in log.differences
-        ),
-    )
+def _log_groups(differences: Iterable[LogDifference]) -> Iterable[Group]:
+    by_request = groupby(differences, lambda one: (one.request_id, one.request_key or UNKNOWN))
+    for names, found in by_request:
+        yield Group("  ".join(names), [(one.field, _said(one.log), _said(one.provider), one.cause) for one in found])
 
 
 def _remarks(found: Reconciliation) -> list[str]:

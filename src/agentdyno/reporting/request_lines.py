@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from agentdyno.core.records import Request
-from agentdyno.reporting.wording import UNKNOWN, harmless, number
+from agentdyno.reporting.wording import UNKNOWN, harmless, number, usd
 
 
 class _Field(NamedTuple):
@@ -44,7 +44,7 @@ def request_line(request: Request) -> str:
         number(request.input_tokens),
         number(request.output_tokens),
         request.usage_source or UNKNOWN,
-        number(request.cost_usd, 4),
+        usd(request.cost_usd),
         request.error_class or "",
     )
     cells = (f"{harmless(value):{field.justify}{field.width}}" for field, value in zip(_FIELDS, values, strict=True))

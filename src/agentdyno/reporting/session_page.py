@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from agentdyno.core.jsonable import to_jsonable
 from agentdyno.core.records import Request, Session
 from agentdyno.reporting.tables import Column, PlainTable, plain_table
-from agentdyno.reporting.wording import UNKNOWN, ending, harmless, moment, number, plural
+from agentdyno.reporting.wording import (
+    UNKNOWN,
+    at_least,
+    ending,
+    harmless,
+    moment,
+    number,
+    plural,
+    usd,
+    whose_tokens,
+)
 from agentdyno.store.queries import SessionTotals
 
 _GIB = 1024**3
 _NONE: Mapping[str, int] = MappingProxyType({})
+_JSON_FIELDS = ("discrepancies", "tags", "harness_ids", "prefix")
+"""Fields of a request that hold JSON text."""
 
 
 class _Fact(NamedTuple):
@@ -83,6 +98,7 @@ def render_sessions(
     columns = (
         *(Column(heading) for heading in ("session", "variant", "task card", "state", "created")),
         Column("requests", "right"),
+        Column("counted by", optional=True),
         Column("unexplained", "right", optional=True),
         Column("checks", "right", optional=True),
         Column("label", optional=True, prose=True),
@@ -102,6 +118,7 @@ def _session_row(session: Session, totals: SessionTotals | None, unexplained: in
         session.outcome or session.phase,
         moment(session.created_at_us),
         "0" if totals is None else f"{number(totals.requests)}{_failed(totals)}",
+        None if totals is None else _others(totals),
         number(unexplained) if unexplained else None,
         f"{session.checks_passed}/{session.checks_total}" if session.checks_total is not None else None,
         session.label,
@@ -121,33 +138,68 @@ def render_session(session: Session, totals: SessionTotals | None, unexplained: 
     return table
 
 
+def request_document(request: Request) -> dict[str, Any]:
+    """A request as JSON values, what it holds as JSON text too."""
+    document: dict[str, Any] = to_jsonable(request)
+    texts = {name: document[name] for name in _JSON_FIELDS}
+    return document | {name: None if text is None else json.loads(text) for name, text in texts.items()}
+
+
 def render_requests(requests: Iterable[Request]) -> PlainTable:
-    """A row for every request; what each was for, where one was a side call."""
+    """A row for every request. What all have in common stands once, above; what none has is left out."""
     requests = tuple(requests)
-    all_work = all(request.purpose == "work" for request in requests)
+    traits = [_traits(request) for request in requests]
+    values = {name: {getattr(one, name) for one in traits} - {None} for name in _Traits._fields}
+    common = {name: found.pop() for name, found in values.items() if len(found) == 1}
     columns = (
-        *(Column(heading) for heading in ("came in", "surface")),
-        Column("purpose", optional=True),
-        *(Column(heading) for heading in ("model", "status")),
-        *(Column(heading, "right") for heading in ("latency\nms", "ttft\nms", "tokens\nin", "tokens\nout")),
-        Column("tokens\ncounted by", optional=True),
-        Column("error", optional=True),
+        Column("came in"),
+        *(Column(heading, optional=True) for heading in ("surface", "purpose", "model")),
+        Column("status"),
+        Column("latency\nms", "right"),
+        *(Column(heading, "right", optional=True) for heading in ("provider\nms", "proxy\nms", "ttft\nms")),
+        Column("tokens\nin/out", "right"),
+        Column("cost\nusd", "right", optional=True),
+        *(Column(heading, optional=True) for heading in ("counted by", "error")),
     )
-    return plain_table(columns, (_request_row(request, with_purpose=not all_work) for request in requests))
+    title = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in common.items())
+    rows = (_request_row(request, one, common) for request, one in zip(requests, traits, strict=True))
+    return plain_table(columns, rows, escape(harmless(title)) or None)
 
 
-def _request_row(request: Request, *, with_purpose: bool) -> tuple[str | None, ...]:
-    return (
-        moment(request.started_at_us),
-        request.surface or request.path,
-        request.purpose if with_purpose else None,
+class _Traits(NamedTuple):
+    """What the requests of a session often have in common."""
+
+    day: str
+    surface: str
+    purpose: str
+    model: str
+    counted_by: str | None
+    """By whom its tokens were; None where nobody did, or there are none."""
+
+
+def _traits(request: Request) -> _Traits:
+    return _Traits(
+        moment(request.started_at_us).partition(" ")[0],
+        request.surface or request.path or UNKNOWN,
+        request.purpose,
         request.model_requested or UNKNOWN,
+        request.usage_source,
+    )
+
+
+def _request_row(request: Request, traits: _Traits, common: Collection[str]) -> tuple[str | None, ...]:
+    came_in = moment(request.started_at_us)
+    own = {name: None if name in common else value for name, value in traits._asdict().items()}
+    measured = (request.provider_latency_ms, request.proxy_overhead_ms, request.ttft_ms)
+    return (
+        came_in.partition(" ")[2] if "day" in common else came_in,
+        *(own[name] for name in ("surface", "purpose", "model")),
         request.status + (" (late)" if request.late else ""),
         number(request.latency_ms),
-        number(request.ttft_ms),
-        number(request.input_tokens),
-        number(request.output_tokens),
-        request.usage_source,
+        *(None if value is None else number(value) for value in measured),
+        f"{number(request.input_tokens)}/{number(request.output_tokens)}",
+        None if request.cost_usd is None else usd(request.cost_usd),
+        own["counted_by"],
         request.error_class,
     )
 
@@ -169,6 +221,7 @@ def _facts(session: Session, totals: SessionTotals | None, unexplained: int) -> 
     yield _Fact("requests", "none" if totals is None else f"{number(totals.requests)}{_failed(totals)}")
     if totals is not None:
         yield _Fact("tokens", _tokens(totals))
+        yield from _given(("cost", _cost(totals)))
     if unexplained:
         yield _Fact("unexplained", f"discrepancies in {plural(unexplained, 'request')}; `dyno reconcile` shows them")
     if session.checks_total is not None:
@@ -176,7 +229,9 @@ def _facts(session: Session, totals: SessionTotals | None, unexplained: int) -> 
     if session.command_exit_code is not None:
         remark = _remark(session, totals) if session.command_exit_code == 0 else None
         yield _Fact("command", f"ended with {remark or ending(session.command_exit_code)}")
-    yield from _given(("repository", _repository(session)), ("stand", _stand(session)), ("machine", _machine(session)))
+    yield from _given(
+        ("repository", _repository(session)), ("stand", _stand(session, totals)), ("machine", _machine(session))
+    )
 
 
 def _given(*facts: tuple[str, str | None]) -> Iterator[_Fact]:
@@ -196,9 +251,27 @@ def _failed(totals: SessionTotals) -> str:
 def _tokens(totals: SessionTotals) -> str:
     if totals.input_tokens is None and totals.output_tokens is None:
         return "unknown"
-    doubts = ((totals.by_proxy, "LiteLLM's count"), (totals.estimated, "an estimate"))
-    marks = (f"of {plural(count, 'request')} {whose}" for count, whose in doubts if count)
-    return _in_brackets(f"{number(totals.input_tokens)} in, {number(totals.output_tokens)} out", *marks)
+    sums = zip(totals.uncounted._fields, totals.uncounted, strict=True)
+    into, out = (_sum(getattr(totals, name), unknown) for name, unknown in sums)
+    return _in_brackets(f"{into} in, {out} out", *whose_tokens(totals.by_proxy, totals.estimated))
+
+
+def _sum(tokens: int | None, unknown: int) -> str:
+    return UNKNOWN if tokens is None else at_least(number(tokens), unknown)
+
+
+def _cost(totals: SessionTotals) -> str | None:
+    """What the requests cost, and by which prices; None where there was nothing to pay for."""
+    if totals.cost_usd is None:
+        return "unknown" if totals.unpriced else None
+    cost = at_least(usd(totals.cost_usd), totals.unpriced)
+    return _in_brackets(f"{cost} usd", *(f"prices {version}" for version in totals.price_tables))
+
+
+def _others(totals: SessionTotals) -> str | None:
+    """By whom tokens are counted, where not by the provider: `2 proxy, 1 estimated`."""
+    counts = ((totals.by_proxy, "proxy"), (totals.estimated, "estimated"))
+    return ", ".join(f"{number(count)} {whose}" for count, whose in counts if count) or None
 
 
 def _error(request: Request) -> str:
@@ -216,13 +289,14 @@ def _repository(session: Session) -> str | None:
     return _in_brackets(session.repository_root, session.repository_branch or "detached", commit, state)
 
 
-def _stand(session: Session) -> str | None:
+def _stand(session: Session, totals: SessionTotals | None) -> str | None:
+    """What served it. The price table that was at hand is told where no request says which one it was priced by."""
     if session.agentdyno_version is None:
         return None
     parts = (
         ("agentdyno", session.agentdyno_version),
         ("LiteLLM", session.litellm_version),
-        ("prices", session.price_table_version),
+        ("prices", None if totals is not None and totals.price_tables else session.price_table_version),
     )
     return ", ".join(f"{name} {version}" for name, version in parts if version is not None)
 

@@ -61,3 +61,37 @@ def plain_table(
     for row in cells:
         table.add_row(*(Text(row[place] or "") for place in shown))
     return PlainTable(table, least_width)
+
+
+class Group(NamedTuple):
+    """Rows that belong together, and what they are of."""
+
+    heading: str
+    rows: Sequence[Sequence[str]]
+
+
+def grouped_table(columns: Sequence[Column], groups: Iterable[Group]) -> PlainTable:
+    """Rows below what they are of, which has a line to itself: so names, which are long, take no columns."""
+    groups = [
+        Group(harmless(group.heading), [[harmless(cell) for cell in row] for row in group.rows]) for group in groups
+    ]
+    headings = [column.heading for column in columns]
+    rows = [headings, *(row for group in groups for row in group.rows)]
+    widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
+    lines = [_indented(columns, widths, headings), "─" * (sum(widths) + _GAP_WIDTH * len(widths))]
+    for group in groups:
+        lines += [group.heading, *(_indented(columns, widths, row) for row in group.rows)]
+    table = Table.grid()
+    table.add_column(no_wrap=True, overflow="fold")
+    for line in lines:
+        table.add_row(Text(line))
+    return PlainTable(table, max(map(cell_len, lines)))
+
+
+def _indented(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str]) -> str:
+    gap = " " * _GAP_WIDTH
+    padded = (
+        cell + " " * (width - cell_len(cell)) if column.justify == "left" else " " * (width - cell_len(cell)) + cell
+        for column, width, cell in zip(columns, widths, cells, strict=True)
+    )
+    return f"{gap}{gap.join(padded)}".rstrip()

@@ -10,7 +10,7 @@ from rich.text import Text
 from agentdyno.core.rollups import Summary
 from agentdyno.reporting.tables import Column, plain_table
 from agentdyno.reporting.variants import VariantSummary, VariantTable
-from agentdyno.reporting.wording import UNKNOWN, number, plural
+from agentdyno.reporting.wording import UNKNOWN, at_least, number, plural, usd, whose_tokens
 
 _COLUMNS = (
     Column("variant"),
@@ -36,7 +36,7 @@ def render_variant_table(table: VariantTable) -> RenderableType:
 
 
 def _cells(variant: VariantSummary) -> tuple[str | None, ...]:
-    metrics = variant.metrics
+    metrics, ok = variant.metrics, variant.requests - variant.failed_requests
     requests = number(variant.requests)
     if variant.failed_requests:
         requests += f" ({number(variant.failed_requests)} failed)"
@@ -48,8 +48,8 @@ def _cells(variant: VariantSummary) -> tuple[str | None, ...]:
         _median_and_worst(metrics.get("latency_ms")) or UNKNOWN,
         _median_and_worst(metrics.get("ttft_ms")),
         number(metrics["output_tokens_per_s"].median, 1) if "output_tokens_per_s" in metrics else UNKNOWN,
-        f"{_total(metrics.get('input_tokens'))}/{_total(metrics.get('output_tokens'))}",
-        _cost(variant),
+        f"{_total(metrics.get('input_tokens'), ok)}/{_total(metrics.get('output_tokens'), ok)}",
+        _cost(metrics.get("cost_usd"), ok),
     )
 
 
@@ -57,18 +57,14 @@ def _median_and_worst(summary: Summary | None) -> str | None:
     return None if summary is None else f"{number(summary.median)}/{number(summary.maximum)}"
 
 
-def _total(summary: Summary | None) -> str:
-    return UNKNOWN if summary is None else number(summary.total)
+def _total(summary: Summary | None, ok: int) -> str:
+    """The sum of what is known, marked where some of so many `ok` requests have no figure."""
+    return UNKNOWN if summary is None else at_least(number(summary.total), ok - summary.n)
 
 
-def _cost(variant: VariantSummary) -> str | None:
-    """The sum of what is known, marked where some requests have no price."""
-    cost = variant.metrics.get("cost_usd")
-    if cost is None:
-        return None
-    return (
-        number(cost.total, 4) if cost.n == variant.requests - variant.failed_requests else f"≥ {number(cost.total, 4)}"
-    )
+def _cost(summary: Summary | None, ok: int) -> str | None:
+    """Likewise, of prices."""
+    return None if summary is None else at_least(usd(summary.total), ok - summary.n)
 
 
 def _remarks(table: VariantTable) -> list[str]:
@@ -92,10 +88,9 @@ def _remarks(table: VariantTable) -> list[str]:
 
 def _doubts(variant: VariantSummary) -> Iterator[str]:
     """What makes a variant's figures less than certain."""
-    if variant.proxy_requests:
-        yield f"the tokens of {plural(variant.proxy_requests, 'request')} are LiteLLM's, not the provider's"
-    if variant.estimated_requests:
-        yield f"the tokens of {plural(variant.estimated_requests, 'request')} are estimated"
+    marks = ", ".join(whose_tokens(variant.proxy_requests, variant.estimated_requests, "ok request"))
+    if marks:
+        yield f"tokens {marks}"
     if variant.unexplained_sessions:
         holds = "holds" if variant.unexplained_sessions == 1 else "hold"
         sessions = plural(variant.unexplained_sessions, "session")

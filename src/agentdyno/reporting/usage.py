@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from agentdyno.reporting.tables import Column, PlainTable, plain_table
-from agentdyno.reporting.wording import UNKNOWN, number
+from agentdyno.reporting.wording import UNKNOWN, at_least, number, usd
 from agentdyno.store.accounts import Grouping, Used
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SOURCES = ("by_provider", "by_proxy", "estimated", "uncounted")
+_COUNTED_BY: Mapping[str, str] = MappingProxyType(
+    {"provider": "by_provider", "proxy": "by_proxy", "estimated": "estimated", "nobody": "by_nobody"}
+)
 
 
 def render_usage(by: Grouping, used: Sequence[Used]) -> PlainTable:
@@ -21,32 +24,32 @@ def render_usage(by: Grouping, used: Sequence[Used]) -> PlainTable:
         *(Column(heading, "right") for heading in ("requests", "ok", "tokens\nin", "tokens\nout")),
         *(Column(heading, "right", optional=True) for heading in ("cache\nread", "cache\nwritten", "reasoning")),
         Column("cost\nusd", "right", optional=True),
-        *(
-            Column(f"counted by\n{witness}", "right", optional=True)
-            for witness in ("provider", "proxy", "an estimate", "nobody")
-        ),
+        *(Column(f"counted by\n{whom}", "right", optional=True) for whom in _COUNTED_BY),
+        Column("used\nnothing", "right", optional=True),
     )
     return plain_table(columns, (_row(by, group) for group in used))
 
 
 def _row(by: Grouping, used: Used) -> tuple[str | None, ...]:
-    whole, parts = used.tokens[:2], used.tokens[2:]
+    tokens, unknown = used.tokens, used.uncounted
+    whose = (*(getattr(used, source) for source in _COUNTED_BY.values()), used.used_nothing)
     return (
         _name(by, used) or UNKNOWN,
         number(used.requests),
         number(used.ok),
-        *(number(count) for count in whole),
-        *(None if count is None else number(count) for count in parts),
-        _cost(used),
-        *(number(count) if (count := getattr(used, source)) else None for source in _SOURCES),
+        _sum(tokens.input_tokens, unknown.input_tokens) or UNKNOWN,
+        _sum(tokens.output_tokens, unknown.output_tokens) or UNKNOWN,
+        _sum(tokens.cache_read_tokens, unknown.input_tokens),
+        _sum(tokens.cache_write_tokens, unknown.input_tokens),
+        _sum(tokens.reasoning_tokens, unknown.output_tokens),
+        None if used.cost_usd is None else at_least(usd(used.cost_usd), used.unpriced),
+        *(number(count) if count else None for count in whose),
     )
 
 
-def _cost(used: Used) -> str | None:
-    """The sum of what is known, marked where some of it is not."""
-    if used.cost_usd is None:
-        return None
-    return f"≥ {number(used.cost_usd, 4)}" if used.unpriced else number(used.cost_usd, 4)
+def _sum(tokens: int | None, unknown: int) -> str | None:
+    """A sum of tokens; of a part of the input or the output, as much is unknown as of the whole."""
+    return None if tokens is None else at_least(number(tokens), unknown)
 
 
 def usage_document(by: Grouping, used: Iterable[Used]) -> list[dict[str, Any]]:
@@ -57,14 +60,11 @@ def usage_document(by: Grouping, used: Iterable[Used]) -> list[dict[str, Any]]:
             "requests": group.requests,
             "ok": group.ok,
             **group.tokens._asdict(),
+            "uncounted": group.uncounted._asdict(),
             "cost_usd": group.cost_usd,
             "unpriced": group.unpriced,
-            "usage_source": {
-                "provider": group.by_provider,
-                "proxy": group.by_proxy,
-                "estimated": group.estimated,
-                "none": group.uncounted,
-            },
+            "counted_by": {whom: getattr(group, source) for whom, source in _COUNTED_BY.items()},
+            "used_nothing": group.used_nothing,
         }
         for group in used
     ]

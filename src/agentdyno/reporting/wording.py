@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 UNKNOWN = "–"
@@ -20,9 +22,34 @@ def number(value: float | None, digits: int = 0) -> str:
     return UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
+def at_least(text: str, unknown: int) -> str:
+    """A sum, marked where something that belongs to it is unknown."""
+    return f"≥ {text}" if unknown else text
+
+
+def usd(value: float | None, digits: int = 4) -> str:
+    """An amount of money: to so many digits, or to two that are not 0 where it is small; `0` for nothing at all."""
+    if not value:
+        return UNKNOWN if value is None else "0"
+    return number(value, max(digits, 1 - math.floor(math.log10(abs(value)))))
+
+
+def whose_tokens(by_proxy: int, estimated: int, noun: str = "request") -> Iterator[str]:
+    """The marks of tokens that are not the provider's own: `of 2 requests counted by proxy`."""
+    if by_proxy:
+        yield f"of {plural(by_proxy, noun)} counted by proxy"
+    if estimated:
+        yield f"of {plural(estimated, noun)} estimated"
+
+
 def moment(at_us: int | None) -> str:
-    """A time in UTC, to the second; a dash for what is unknown."""
-    return UNKNOWN if at_us is None else datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """A time in UTC, to the second; a dash for what is unknown, and for what no calendar has."""
+    if at_us is None:
+        return UNKNOWN
+    try:
+        return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return UNKNOWN
 
 
 def plural(count: int, noun: str) -> str:

@@ -19,6 +19,8 @@ _DAY_US = 86_400_000_000
 _VALUES_AT_ONCE = 500
 """A statement takes so many values, or fewer."""
 _UNEXPLAINED = '%"cause":"unexplained"%'
+_ANSWER_LOST = ("connection", "timeout", "incomplete_stream", "unreadable_answer")
+"""Errors of an answer that may have been made and did not come: an HTTP status beside them is LiteLLM's own."""
 
 
 class TokenSums(NamedTuple):
@@ -29,6 +31,13 @@ class TokenSums(NamedTuple):
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+
+class Uncounted(NamedTuple):
+    """Of how many requests that may have used tokens nobody knows how many, of the input and of the output."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class Agreed(NamedTuple):
@@ -51,15 +60,18 @@ class Used(NamedTuple):
     requests: int
     ok: int
     tokens: TokenSums
+    uncounted: Uncounted
     cost_usd: float | None
     """The sum of those that are known; None where none is."""
     unpriced: int
-    """Requests that used tokens, or succeeded, and whose cost is unknown."""
+    """Requests that may have used tokens, and whose cost is unknown."""
     by_provider: int
     by_proxy: int
     estimated: int
-    uncounted: int
-    """By how many requests' tokens are whose, and of how many nobody counted any."""
+    by_nobody: int
+    """By how many requests' tokens are whose, and of how many that may have used some nobody counted any."""
+    used_nothing: int
+    """Those that were refused, or never reached a provider."""
 
 
 class Window(NamedTuple):
@@ -161,16 +173,17 @@ def usage(ledger: Ledger, by: Grouping, window: Window) -> tuple[Used, ...]:
         "day": table.c.started_at_us // sa.literal_column(str(_DAY_US), sa.BigInteger),
     }
     group = groups[by].label("usage_group")
-    has_tokens = table.c.usage_source.is_not(None)
+    consuming = may_have_used(table)
     query = (
         sa.select(
             group,
             sa.func.count(),
             _count(table.c.status == "ok"),
             sa.func.sum(table.c.cost_usd),
-            _count(sa.and_(table.c.cost_usd.is_(None), sa.or_(has_tokens, table.c.status == "ok"))),
+            *unknowns(table),
             *(_count(table.c.usage_source == source) for source in ("provider", "proxy", "estimated")),
-            _count(~has_tokens),
+            _count(sa.and_(consuming, table.c.usage_source.is_(None))),
+            _count(~consuming),
             *_token_sums(table),
         )
         .select_from(table.outerjoin(session, table.c.session_id == session.c.session_id))
@@ -179,11 +192,33 @@ def usage(ledger: Ledger, by: Grouping, window: Window) -> tuple[Used, ...]:
     )
     with ledger.read() as connection:
         found = [
-            Used(name, requests, ok, TokenSums(*tokens), cost_usd, unpriced, *sources)
+            Used(name, requests, ok, TokenSums(*tokens), Uncounted(*uncounted), cost_usd, unpriced, *sources)
             for name, requests, ok, cost_usd, unpriced, *rest in connection.execute(query)
-            for sources, tokens in [(rest[:4], rest[4:])]
+            for uncounted, sources, tokens in [(rest[:2], rest[2:7], rest[7:])]
         ]
     return tuple(sorted(found, key=lambda used: (used.group is None, used.group)))
+
+
+def may_have_used(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Whether a request reached a provider that was to answer it: somebody counted tokens, or nothing shows otherwise.
+
+    It did not where the stand or LiteLLM refused it, and used nothing where the provider did, with an HTTP error. A
+    deployment's log tells no HTTP status: what failed there was refused, unless tokens or the error say otherwise.
+    """
+    request = table.c
+    refused_by_provider = sa.and_(
+        request.status == "provider_error",
+        sa.func.coalesce(request.http_status, 400) >= 400,
+        sa.func.coalesce(request.error_class, "").not_in(_ANSWER_LOST),
+    )
+    refused = sa.or_(request.status == "rejected", sa.func.coalesce(request.attempts, 1) == 0, refused_by_provider)
+    return sa.or_(request.usage_source.is_not(None), ~refused)
+
+
+def unknowns(table: sa.Table) -> Sequence[sa.ColumnElement[int]]:
+    """Of how many requests that may have used tokens the cost, the input and the output are unknown."""
+    consuming, fields = may_have_used(table), ("cost_usd", *Uncounted._fields)
+    return [_count(sa.and_(consuming, table.c[field].is_(None))) for field in fields]
 
 
 def _within(table: sa.Table, window: Window) -> list[sa.ColumnElement[bool]]:

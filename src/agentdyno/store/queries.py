@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from agentdyno.core.records import CONFIGURED, Credential, MetricRollup, Request, Session, UsageSource
 from agentdyno.core.side_calls import NO_INFERENCE
+from agentdyno.store.accounts import Uncounted, unknowns
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.rows import configured_of, record_of
 
@@ -34,6 +35,11 @@ class SessionTotals(NamedTuple):
     """Requests whose tokens are LiteLLM's, not the provider's."""
     estimated: int = 0
     """Requests whose tokens are an estimate."""
+    unpriced: int = 0
+    """Requests that may have used tokens, and whose cost is unknown."""
+    uncounted: Uncounted = Uncounted()
+    price_tables: tuple[str, ...] = ()
+    """Versions of the price tables that the costs are by, sorted."""
 
 
 def sessions(ledger: Ledger, *, experiment: str | None = None, only_open: bool = False) -> tuple[Session, ...]:
@@ -98,6 +104,7 @@ def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 def session_totals(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, SessionTotals]:
     """Totals of each session that has inference requests."""
     table = ledger.tables["request"]
+    ours = (table.c.session_id.in_(session_ids), table.c.purpose.not_in(NO_INFERENCE))
     query = (
         sa.select(
             table.c.session_id,
@@ -109,12 +116,22 @@ def session_totals(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, Sess
             sa.func.sum(table.c.cost_usd),
             _count(table.c.usage_source == "proxy"),
             _count(table.c.usage_source == "estimated"),
+            *unknowns(table),
         )
-        .where(table.c.session_id.in_(session_ids), table.c.purpose.not_in(NO_INFERENCE))
+        .where(*ours)
         .group_by(table.c.session_id)
     )
+    version = table.c.price_table_version
+    priced_by = sa.select(table.c.session_id, version).where(*ours, version.is_not(None)).distinct().order_by(version)
+    price_tables: defaultdict[str, list[str]] = defaultdict(list)
     with ledger.read() as connection:
-        return {row[0]: SessionTotals(*row) for row in connection.execute(query)}
+        for session_id, price_table in connection.execute(priced_by):
+            price_tables[session_id].append(price_table)
+        return {
+            session_id: SessionTotals._make((session_id, *sums, Uncounted(*uncounted), tuple(price_tables[session_id])))
+            for session_id, *found in connection.execute(query)
+            for sums, uncounted in [(found[:-2], found[-2:])]
+        }
 
 
 def requests_beside(ledger: Ledger, session_id: str, seen: Collection[str]) -> tuple[Request, ...]:

@@ -33,8 +33,8 @@ def dyno(ledgers: Ledgers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             environ.pop(DATABASE_URL, None)
             ledger = stack.enter_context(empty_ledger(home))
         fill(ledger)
-        yield lambda *arguments: subprocess.run(
-            [DYNO, *arguments], cwd=home, env=environ, capture_output=True, text=True, check=False
+        yield lambda *arguments, folder=home: subprocess.run(
+            [DYNO, *arguments], cwd=folder, env=environ, capture_output=True, text=True, check=False
         )
 
 
@@ -73,6 +73,45 @@ def test_a_provider_log(dyno: Dyno, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, told)
     log.write_text('{"request_id": "up-21", "input_tokens": 99}\n')
     assert dyno("reconcile", "ses_3", "--provider-log", str(log)).returncode == 3
+    log.write_text('{"request_id": "up-21"}\n{"request_id": "up-21"}\n')
+    assert dyno("reconcile", "ses_3", "--provider-log", str(log)).returncode == 3
+    log.write_text('{"request_id": "up-21"}\n{"request_id": "up-1"}\n{"request_id": "of-nobody", "at_us": 5}\n')
+    done = dyno("reconcile", "ses_3", "--provider-log", str(log))
+    told = "3 lines, 1 matched, 1 of other sessions, 1 outside the session's time, 0 differences"
+    assert (done.returncode, done.stdout.splitlines()[-1].partition("log: ")[2]) == (0, told)
+    assert "whole log" in done.stdout
+    log.write_text('{"request_id": "up-21", "input_tokens": -1}\n')
+    done = dyno("reconcile", "ses_3", "--provider-log", str(log))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{log}:1: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_list_for_programs_holds_what_the_page_does(dyno: Dyno) -> None:
+    first, second, _ = json.loads(dyno("session", "list", "--json").stdout)
+    assert (first["session_id"], first["totals"]["requests"], first["totals"]["ok"]) == ("ses_1", 5, 3)
+    assert (first["unexplained"], second["unexplained"]) == (0, 2)
+    assert first["totals"]["uncounted"] == {"input_tokens": 1, "output_tokens": 2}
+    assert json.loads(dyno("session", "show", "ses_1", "--json").stdout)["totals"] == first["totals"]
+
+
+def test_requests_for_programs_hold_no_json_in_texts(dyno: Dyno) -> None:
+    *_, retried, _ = json.loads(dyno("session", "show", "ses_1", "--requests", "--json").stdout)["requests"]
+    assert [one["cause"] for one in retried["discrepancies"]] == ["retried"] * 3
+    assert (retried["tags"], retried["harness_ids"], retried["prefix"]) == ([], {}, None)
+
+
+def test_an_experiment_without_a_session_is_no_session(dyno: Dyno, tmp_path: Path) -> None:
+    assert dyno("init", folder=tmp_path).returncode == 0
+    done = dyno("reconcile", "smoke", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "experiment smoke has no session yet\n")
+    for wrong, right in (("smokee", "smoke"), ("tril", "trial")):
+        done = dyno("reconcile", wrong, folder=tmp_path)
+        said = f'there is no session or experiment "{wrong}"; did you mean "{right}"?\n'
+        assert (done.returncode, done.stderr) == (2, said)
+    assert (
+        dyno("reconcile", "ses_33", folder=tmp_path).stderr == 'there is no session "ses_33"; did you mean "ses_3"?\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,12 +142,13 @@ def test_usage_of_a_window(dyno: Dyno, options: list[str], requests: dict[str, i
         ("usage", "--by", "day", "--session", "nowhere"),
         ("usage", "--by", "day", "--experiment", "nowhere"),
         ("usage",),
+        ("reconcile",),
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_asked(dyno: Dyno, arguments: tuple[str, ...]) -> None:
+def test_what_cannot_be_asked_is_told_in_one_line(dyno: Dyno, arguments: tuple[str, ...]) -> None:
     done = dyno(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
 def test_nothing_used_is_said(dyno: Dyno) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tests.integration.ledgers import Ledgers, opened
-from tests.integration.reporting.disputed_rows import DAY_US, at, end_gateway, fill
+from tests.integration.reporting.disputed_rows import DAY_US, WRONG, at, end_gateway, fill
 from tests.integration.reporting.disputed_rows import UNREPORTED as WITHOUT_REPORT
-from tests.integration.reporting.table_rows import add_finalized
+from tests.integration.reporting.table_rows import BARE, add_finalized
 
+from agentdyno.core.discrepancies import Discrepancy, encode
+from agentdyno.core.errors import UserError
+from agentdyno.core.records import Request
 from agentdyno.reporting.provider_log import LogComparison, compare_log, read_log
 from agentdyno.reporting.reconciliation import Reconciliation, disputes, reconcile, unexplained_requests
 from agentdyno.reporting.reconciliation_page import document, is_explained, render_reconciliation, verdict_line
@@ -71,6 +74,12 @@ def test_a_session_without_requests(ledger: Ledger) -> None:
     assert verdict_line(found) == "0 of 0 requests agree"
 
 
+def test_one_request_that_differs(ledger: Ledger) -> None:
+    add_finalized(ledger, "ses_4", "small", [at(1, 31, **WRONG)])
+    found = reconcile(ledger, "session ses_4", ["ses_4"], NOW_US)
+    assert verdict_line(found) == "0 of 1 request agrees; 1 differs, 1 unexplained"
+
+
 def test_what_is_not_explained_is_counted_by_session(ledger: Ledger) -> None:
     assert unexplained_requests(ledger, ("ses_1", "ses_2", "ses_3"), NOW_US) == {"ses_2": 2}
     found = reconcile(ledger, "experiment trial", TRIAL, NOW_US)
@@ -99,7 +108,9 @@ def test_a_report_that_is_missing_may_still_come(ledger: Ledger) -> None:
 def test_the_page_as_it_is_printed(ledger: Ledger) -> None:
     end_gateway(ledger)
     found = reconcile(ledger, "experiment trial", TRIAL, NOW_US, in_flight=1, awaited=2)
-    assert printed(found) == (GOLDEN / "reconciliation.txt").read_text()
+    page = printed(found)
+    assert page == (GOLDEN / "reconciliation.txt").read_text()
+    assert max(map(len, page.splitlines())) <= 80
 
 
 def test_the_page_as_json(ledger: Ledger) -> None:
@@ -151,9 +162,10 @@ def compared(ledger: Ledger, lines: list[dict[str, object]], *session_ids: str) 
 def test_a_log_is_tied_to_the_requests_line_by_line(ledger: Ledger) -> None:
     log = compared(ledger, [*WHOLE_LOG, line(11), line(21)], "ses_1")
 
-    assert (log.lines, log.matched, log.elsewhere, log.unexplained) == (8, 5, 2, 0)
-    assert log.tokens == TokenSums(600, 40, 300, 0)  # of the six lines that are this session's
-    assert [(one.request_key, one.field, one.cause, one.log, one.ledger) for one in log.differences] == [
+    assert (log.lines, log.matched, log.elsewhere, log.outside, log.unexplained) == (8, 5, 2, 0, 0)
+    assert log.tokens == TokenSums(500, 33, 240, 0)  # of the five: what died with its gateway is no row's
+    assert log.file_tokens == TokenSums(800, 60, 420, 0)  # 8 · 100; 3 + 7 + 0 + 5 · 10; 7 · 60
+    assert [(one.request_key, one.field, one.cause, one.log, one.provider) for one in log.differences] == [
         ("ses_1-2", "output_tokens", "harness_left", 3, None),
         ("ses_1-2", "cache_read_tokens", "harness_left", 60, None),
         ("ses_1-3", "record", "gateway_lost", 1, 0),
@@ -177,8 +189,57 @@ def test_what_a_log_does_not_say_is_no_difference(ledger: Ledger) -> None:
     assert compared(ledger, [{"request_id": "up-21", "input_tokens": 100}], "ses_3").differences == ()
 
 
+def test_a_request_that_the_provider_counted_twice(ledger: Ledger) -> None:
+    log = compared(ledger, [line(21), line(21, input_tokens=7)], "ses_3")
+    assert (log.matched, log.tokens.input_tokens) == (2, 107)
+    assert [(one.request_key, one.field, one.cause, one.log, one.provider) for one in log.differences] == [
+        ("ses_3-0", "record", "unexplained", 2, 1)
+    ]
+
+
+def test_an_id_of_nobody_that_the_provider_counted_twice_is_of_no_lost_attempt(ledger: Ledger) -> None:
+    log = compared(ledger, [*WHOLE_LOG, line(4, at_us=40_600_000)], "ses_1")
+    assert (log.matched, log.unexplained) == (5, 1)
+    assert [(one.request_id, one.request_key, one.log) for one in log.differences if one.cause == "unexplained"] == [
+        ("up-4", None, 2)
+    ]
+
+
+def test_two_attempts_of_one_id_are_two_lines(ledger: Ledger) -> None:
+    retried = encode([Discrepancy("provider_request_id", "retried", "up-31 up-31", None, "up-31")])
+    add_finalized(ledger, "ses_4", "small", [at(1, 31, attempts=2, input_tokens=200, discrepancies=retried)])
+    both = [line(31), line(31, output_tokens=0, cache_read_tokens=0)]
+    assert compared(ledger, both, "ses_4").differences == ()
+    assert [one.log for one in compared(ledger, both[:1], "ses_4").differences] == [1]
+
+
+@pytest.mark.parametrize("field", ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"])
+def test_a_count_below_zero_is_a_fault_of_the_file(field: str) -> None:
+    with pytest.raises(UserError, match=rf"^log:2: .*{field}.*; each line is a JSON object with a request_id$"):
+        read_log("log", b'{"request_id": "a"}\n{"request_id": "b", "%s": -1}\n' % field.encode())
+
+
+def test_lines_beyond_the_time_of_the_sessions_are_left_aside(ledger: Ledger) -> None:
+    # The session is one request, from 259,200 s on, that took 1 s; the provider's clock may be 1 s off.
+    second = 1_000_000
+    times_us = [259_199 * second - 1, 259_199 * second, 259_261 * second, 259_261 * second + 1]
+    log = compared(
+        ledger, [line(21), *(line(90 + place, at_us=at_us) for place, at_us in enumerate(times_us))], "ses_3"
+    )
+    assert (log.lines, log.matched, log.outside) == (5, 1, 2)
+    assert [(one.request_id, one.cause) for one in log.differences] == [
+        ("up-91", "unexplained"),
+        ("up-92", "unexplained"),
+    ]
+
+
+def test_between_two_sessions_nobody_was_at_work(ledger: Ledger) -> None:
+    log = compared(ledger, [line(99, at_us=DAY_US)], "ses_2", "ses_3")
+    assert (log.outside, [one.request_id for one in log.differences if one.log]) == (1, [])
+
+
 def test_lines_and_requests_that_nothing_ties(ledger: Ledger) -> None:
-    log = compared(ledger, [line(99), line(98, at_us=5)], "ses_3")
+    log = compared(ledger, [line(99), line(98, at_us=259_200_000_000)], "ses_3")
     assert [(one.request_id, one.request_key, one.cause) for one in log.differences] == [
         ("up-21", "ses_3-0", "unexplained"),
         ("up-98", None, "unexplained"),
@@ -197,10 +258,12 @@ def test_no_more_lines_are_put_down_to_a_lost_gateway_than_it_can_have_lost(ledg
 
 
 def test_a_line_of_long_after_is_not_put_down_to_a_lost_gateway(ledger: Ledger) -> None:
-    # The last inference request of that gateway ended at 51 s.
+    # The last inference request of that gateway ended at 51 s; the session went on with another.
+    later = at(150, 31, session_id="ses_1", request_key="ses_1-6", gateway_id="gw_2")
+    ledger.absorb([Request(**{**BARE, **later})])
     others = [one for one in WHOLE_LOG if one["request_id"] != "up-4"]
     for at_us, cause in ((111_000_000, "gateway_lost"), (111_000_001, "unexplained")):
-        log = compared(ledger, [*others, line(5, at_us=at_us)], "ses_1")
+        log = compared(ledger, [*others, line(31), line(5, at_us=at_us)], "ses_1")
         assert [one.cause for one in log.differences if one.request_id == "up-5"] == [cause]
 
 
@@ -213,4 +276,8 @@ def test_what_failed_a_log_need_not_count(ledger: Ledger) -> None:
 
 def test_a_page_with_a_log(ledger: Ledger) -> None:
     found = reconcile(ledger, "session ses_1", ["ses_1"], NOW_US)
-    assert printed(found, compared(ledger, WHOLE_LOG, "ses_1")) == (GOLDEN / "reconciliation_log.txt").read_text()
+    others = [{"request_id": "up-11", "input_tokens": 100}, {"request_id": "up-98", "at_us": 5}]
+    assert (
+        printed(found, compared(ledger, [*WHOLE_LOG, *others], "ses_1"))
+        == (GOLDEN / "reconciliation_log.txt").read_text()
+    )

@@ -121,9 +121,8 @@ def test_what_makes_figures_less_than_certain_is_said(ledger: Ledger) -> None:
 
     assert (large.proxy_requests, large.estimated_requests, large.unexplained_sessions) == (2, 1, 1)
     assert (small.proxy_requests, small.estimated_requests, small.unexplained_sessions) == (0, 0, 0)
-    assert printed(ledger, None).splitlines()[-3:] == [
-        "large: the tokens of 2 requests are LiteLLM's, not the provider's",
-        "large: the tokens of 1 request are estimated",
+    assert printed(ledger, None).splitlines()[-2:] == [
+        "large: tokens of 2 ok requests counted by proxy, of 1 ok request estimated",
         "large: 1 session holds unexplained discrepancies; `dyno reconcile` shows them",
     ]
 
@@ -149,3 +148,14 @@ def test_a_variant_that_was_changed_in_between_is_said(ledger: Ledger) -> None:
 
 def test_nothing_finalized_is_said(ledger: Ledger) -> None:
     assert printed(ledger, None).splitlines()[-1] == "no session is finalized yet"
+
+
+def test_sums_of_which_some_is_unknown_are_marked(ledger: Ledger) -> None:
+    known = {"latency_ms": 1.0, "input_tokens": 10, "output_tokens": 4, "cost_usd": 0.000022}
+    add_finalized(ledger, "ses_1", "large", [known, {**known, "output_tokens": None, "cost_usd": None}])
+    # What failed is in no sum, so that nothing of it is missing there.
+    add_finalized(ledger, "ses_2", "small", [known, {"status": "timeout"}])
+
+    *_, large, small = printed(ledger, None).splitlines()
+    assert large.endswith("20/≥ 4  ≥ 0.000022")
+    assert small.endswith("10/4    0.000022")

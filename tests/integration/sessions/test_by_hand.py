@@ -354,12 +354,14 @@ def test_the_keys_of_json_documents(project: Project) -> None:
     shown = show(project, created["session_id"])
 
     assert list(created) == ["session_id", "expires_at_us", "env"]
-    assert list(finalized) == ["session", "totals"]
-    assert list(shown) == ["session", "totals", "requests"]
-    assert list(shown["session"]) == list(project.json("session", "list")[0]) == fields[Session]
+    assert list(finalized) == ["session", "totals", "unexplained"]
+    assert list(shown) == ["session", "totals", "unexplained", "requests"]
+    assert list(shown["session"]) == fields[Session]
+    assert list(project.json("session", "list")[0]) == [*fields[Session], "totals", "unexplained"]
     assert list(shown["requests"][0]) == fields[Request]
     assert list(shown["totals"]) == [
         *("session_id", "requests", "ok", "work_ok", "input_tokens", "output_tokens", "cost_usd"),
+        *("by_proxy", "estimated", "unpriced", "uncounted", "price_tables"),
     ]
     assert list(project.json("status")) == [
         *("up", "pid", "pid_started_at_s", "gateway_id", "gateway_pid", "gateway_url", "started_at_us"),

@@ -11,6 +11,7 @@ from tests.integration.store.request_rows import request_row
 
 from agentdyno.core.records import MetricRollup, SpoolCursor, UnreadableRecord
 from agentdyno.core.rollups import rollup_session
+from agentdyno.store.accounts import Uncounted
 from agentdyno.store.ledger import Absorbed, Ledger
 from agentdyno.store.queries import other_sources, requests_beside, rollups_by_session, session_totals
 
@@ -152,7 +153,7 @@ def test_totals_know_zero_from_unknown(ledger: Ledger) -> None:
     [totals] = session_totals(ledger, ["ses_1", "ses_over"]).values()
     assert (totals.requests, totals.ok) == (2, 1)
     assert (totals.input_tokens, totals.output_tokens, totals.cost_usd) == (0, 4, None)
-    assert {type(value) for value in totals} == {str, int, type(None)}
+    assert {type(value) for value in totals} == {str, int, type(None), Uncounted, tuple}
 
 
 def test_requests_beside_those_that_were_seen_come_in_their_order(ledger: Ledger) -> None:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.core.chat_corpus import CHAT_DONE, CHAT_ERROR, chat_chunk, chat_tool, chat_usage
 from tests.unit.core.gemini_corpus import TEXT, gemini_chunk, gemini_stream, gemini_usage
-from tests.unit.core.messages_corpus import messages_event
-from tests.unit.core.recorded import WORD, read
-from tests.unit.core.responses_corpus import CALL, SECOND_CALL, response, responses_event, responses_item
+from tests.unit.core.messages_corpus import messages_end, messages_event, messages_start, messages_usage
+from tests.unit.core.recorded import WORD, read, to_json
+from tests.unit.core.responses_corpus import (
+    CALL,
+    SECOND_CALL,
+    response,
+    responses_end,
+    responses_event,
+    responses_item,
+    responses_usage,
+)
 
-from agentdyno.core.dialects import anthropic_messages, gemini, openai_responses
+from agentdyno.core.dialects import anthropic_messages, gemini, openai_chat, openai_responses
+from agentdyno.core.dialects.wire import facts_of
 
 
 @pytest.mark.parametrize(
@@ -124,3 +139,110 @@ def test_of_each_figure_of_gemini_the_last_holds() -> None:
     told = ({"promptTokenCount": 9, "cachedContentTokenCount": 4}, {"promptTokenCount": 10, "thoughtsTokenCount": None})
     answer = read(gemini.stream_reader(), gemini_stream(*({"usageMetadata": usage} for usage in told)))
     assert answer.usages == [{"promptTokenCount": 10, "cachedContentTokenCount": 4}]
+
+
+# ── members of another type ──────────────────────────────────────────────────────────────────────────────────────────
+
+CALLS = [call for number in "12" for call in chat_tool(0, f"call_{number}", "spread", "{}")["tool_calls"]]
+CHUNK = {
+    "choices": [{"index": 0, "delta": {"content": WORD, "tool_calls": CALLS}, "finish_reason": "stop"}],
+    "usage": chat_usage(9, 3),
+}
+CALLED = {"choices": [{"message": {"tool_calls": CALLS}, "finish_reason": "tool_calls"}]}
+RESPONSE = response("incomplete", (CALL,), incomplete_details={"reason": "max_output_tokens"}, usage=chat_usage(9, 3))
+COMPLETED = {"type": "response.completed", "response": RESPONSE}
+ADDED = {"type": "response.output_item.added", "output_index": 0, "item": CALL}
+STARTED = {"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": messages_usage(9, 1)}}
+ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": messages_usage(9, 3)}
+OPENED = {"type": "content_block_start", "content_block": {"type": "tool_use", "id": "toolu_1", "name": "spread"}}
+MESSAGE = {"id": "msg_1", "content": [{"type": "tool_use"}, {"type": "text"}], "usage": messages_usage(9, 3)}
+CALLING = gemini_chunk(TEXT, {"functionCall": {"name": "spread"}}, finish="STOP", usage=gemini_usage(9, 3))
+BLOCKED = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": gemini_usage(9)}
+PICTURE = gemini_chunk({"inlineData": {"data": "iVBO"}}, usage=gemini_usage(9, 3))
+Place = tuple[str | int, ...]
+PLACES: list[tuple[Any, dict[str, Any], Place]] = [
+    *((openai_chat, CHUNK, place) for place in (("choices",), ("choices", 0), ("choices", 0, "delta"))),
+    *((openai_chat, CHUNK, ("choices", 0, "delta", "tool_calls", *more)) for more in ((), (1,), (1, "function"))),
+    *((openai_chat, CALLED, ("choices", 0, *more)) for more in (("message",), ("message", "tool_calls"))),
+    *((openai_responses, COMPLETED, ("response", *more)) for more in ((), ("incomplete_details",), ("output",))),
+    (openai_responses, ADDED, ("item",)),
+    *((openai_responses, RESPONSE, place) for place in (("incomplete_details",), ("output",), ("output", 0))),
+    (anthropic_messages, STARTED, ("message",)),
+    (anthropic_messages, ENDED, ("delta",)),
+    (anthropic_messages, OPENED, ("content_block",)),
+    *((anthropic_messages, MESSAGE, place) for place in (("content",), ("content", 0))),
+    *((gemini, CALLING, ("candidates", *more)) for more in ((), (0,), (0, "content"), (0, "content", "parts"))),
+    *((gemini, CALLING, ("candidates", 0, "content", "parts", 1, *more)) for more in ((), ("functionCall",))),
+    (gemini, BLOCKED, ("promptFeedback",)),
+    (gemini, PICTURE, ("candidates", 0, "content", "parts", 0, "inlineData")),
+]
+
+
+def put(sent: dict[str, Any], place: Place, *member: Any) -> dict[str, Any]:
+    """What was sent, with another member at this place, or with none."""
+    changed = copy.deepcopy(sent)
+    holder: Any = changed
+    for step in place[:-1]:
+        holder = holder[step]
+    if member:
+        holder[place[-1]] = member[0]
+    else:
+        del holder[place[-1]]
+    return changed
+
+
+def facts(dialect: Any, sent: dict[str, Any]) -> Sequence[Any]:
+    """What is read of an event, and of a document."""
+    streamed = read(dialect.stream_reader(), b"data: " + to_json(sent) + b"\n\n")
+    document = read(dialect.document_reader(), to_json(sent))
+    return [event.kind for event in streamed.events], facts_of(streamed), facts_of(document)
+
+
+@pytest.mark.parametrize(("dialect", "sent", "place"), PLACES)
+@given(misfit=st.sampled_from(["none", "", 7, 0.5, True, False]))
+def test_a_member_of_another_type_is_as_if_it_were_absent(
+    dialect: Any, sent: dict[str, Any], place: Place, misfit: Any
+) -> None:
+    without = facts(dialect, put(sent, place))
+    assert facts(dialect, put(sent, place, misfit)) == without
+    assert facts(dialect, sent) != without  # so that it says something
+
+
+@pytest.mark.parametrize("calls", [{}, [None], [{"function": []}], "none"])
+def test_what_does_not_fit_takes_nothing_else_along(calls: Any) -> None:
+    half_an_emoji = {"delta": {"content": "\ud83d", "tool_calls": calls}, "finish_reason": "stop"}
+    chunk = json.dumps({"choices": [half_an_emoji], "usage": chat_usage(9, 3)}).encode()
+    answer = read(openai_chat.stream_reader(), b"data: " + chunk + b"\n\n")
+    assert ([event.kind for event in answer.events], answer.finish_reason) == (["content"], "stop")
+    assert answer.usages == [chat_usage(9, 3)]
+
+
+# ── what comes last ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("last", [chat_usage(0, 0), {"prompt_tokens": 0}, {"prompt_tokens": None}, {"total_tokens": 0}])
+def test_a_usage_that_counts_nothing_undoes_none_that_did(last: dict[str, Any]) -> None:
+    told = [chat_chunk(usage=usage) for usage in (chat_usage(9, 3), last)]
+    assert read(openai_chat.stream_reader(), *told).usages == [chat_usage(9, 3)]
+    assert read(openai_chat.stream_reader(), *reversed(told)).usages == [chat_usage(9, 3)]
+    assert read(openai_chat.stream_reader(), told[1]).usages == [last]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "whole", "behind"),
+    [
+        (openai_chat, chat_chunk(usage=chat_usage(9, 3)) + CHAT_DONE, chat_chunk({}, "stop", usage=chat_usage(99, 3))),
+        (openai_chat, CHAT_DONE, b"data: " + to_json(CHAT_ERROR) + b"\n\n"),
+        (
+            anthropic_messages,
+            messages_start(messages_usage(9, 1)) + messages_end("end_turn", messages_usage(9, 3)),
+            messages_event("message_delta", usage=messages_usage(99, 3)),
+        ),
+        (openai_responses, responses_end((CALL,), responses_usage(9, 3)), responses_end((), responses_usage(99, 3))),
+    ],
+)
+def test_behind_the_terminal_event_nothing_counts(dialect: Any, whole: bytes, behind: bytes) -> None:
+    at_its_end = read(dialect.stream_reader(), whole)
+    gone_on = read(dialect.stream_reader(), whole + behind)
+    assert facts_of(gone_on) == facts_of(at_its_end)
+    assert [event.kind for event in gone_on.events] == [*(event.kind for event in at_its_end.events), "other"]

@@ -158,7 +158,9 @@ SESSION_KEY = "sk-dyno-" + "aB3" * 14
 RANDOM = "q7Xk2mP9vR4tL8wZ3nB6yC1d"
 
 
-@pytest.mark.parametrize("name", ["x" * 2000, "a sentence", "two\nlines", "a\u2028b", "nul\0", "", SESSION_KEY, 7])
+@pytest.mark.parametrize(
+    "name", ["x" * 2000, "a sentence", "一つの文である", "two\nlines", "a\u2028b", "nul\0", "", SESSION_KEY, 7]
+)
 def test_what_is_no_name_is_not_kept(name: Any) -> None:
     chat = json.dumps({"id": name, "model": name, "choices": [{"finish_reason": name}]}).encode()
     message = {"id": name, "model": name, "stop_reason": name}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.core.evidence import ANSWERED, ENTERED, answered, heard, routed
+from tests.unit.core.evidence import ANSWERED, ENTERED, answered, heard, routed, row, tried
 
 from agentdyno.core.dialects.wire import CONTENT_KINDS
 from agentdyno.core.evidence import ENTERED as ENTERED_KIND
@@ -66,6 +68,29 @@ def test_what_is_still_to_be_expected() -> None:
     refused = answered(forwarded=False)
     assert heard(refused).settled
     assert [heard(record).headless for record in (ENTERED, ANSWERED, routed(), refused)] == [False, True, True, False]
+
+
+def test_a_copy_of_an_attempts_line_changes_nothing() -> None:
+    attempts = [tried(1, http_status=429), tried(2)]
+    once, copied = (heard(ENTERED, ANSWERED, *told) for told in (attempts, [*attempts, attempts[1], attempts[0]]))
+    assert (copied.tried, copied.records, copied.digest) == (once.tried, 4, once.digest)
+    assert row(ANSWERED, *attempts, *attempts) == row(ANSWERED, *attempts)
+
+
+def test_only_an_answer_within_the_200s_is_one() -> None:
+    statuses = (None, 199, 200, 204, 301, 307, 400, 529)
+    begun = [attempt.succeeded for attempt in heard(*(tried(at_us=s or 0, http_status=s) for s in statuses)).tried]
+    assert begun == [False, False, True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"complete": True}, {"abandoned": True}, {"streamed": False}, {"http_status": 529}, {"surface": None}],
+)
+def test_a_stream_is_endless_where_the_provider_left_out_its_end(changes: dict[str, Any]) -> None:
+    lacking = tried(streamed=True, complete=False, finish_reason="stop")
+    assert heard(lacking).tried[0].endless
+    assert not heard(msgspec.structs.replace(lacking, **changes)).tried[0].endless
 
 
 kinds = st.sampled_from([*CONTENT_KINDS, "start", "done"]) | st.text(max_size=12) | st.just('["content",7,')

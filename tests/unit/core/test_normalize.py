@@ -220,6 +220,22 @@ def test_what_a_cut_attempt_wrote_is_unknown_and_so_is_the_sum() -> None:
     assert (made.input_tokens, made.output_tokens, made.usage_source, made.cost_usd) == (16, None, "provider", None)
 
 
+@pytest.mark.parametrize("usages", [[chat_usage(10, 4)], []])
+def test_of_attempts_one_of_which_told_nothing_nobody_knows_the_sum(usages: list[dict[str, int]]) -> None:
+    cut = tried(1, complete=False, failure="ReadError")
+    # Whoever else counted saw the last attempt alone.
+    answer = answered(attempts=2, price=PRICE, usages=[chat_usage(10, 4)])
+    made = row(answer, failure("ReadError"), routed(usage=LITELLMS, at_us=2), cut, tried(2, usages=usages))
+    assert (made.status, made.attempts, figures(made), made.cost_usd) == ("ok", 2, (None, None, None, None), None)
+
+
+def test_an_attempt_that_was_sent_on_elsewhere_used_nothing() -> None:
+    pointed = tried(1, http_status=307, complete=False)
+    made = row(answered(attempts=2, price=PRICE), routed(), pointed, tried(2, usages=[chat_usage(10, 4)]))
+    assert (made.attempts, made.status, figures(made)) == (2, "ok", (10, 4, 0, "provider"))
+    assert made.cost_usd == 10 * 0.5 + 4 * 2.0
+
+
 def test_what_litellm_counted_where_the_provider_told_nothing_is_an_estimate() -> None:
     # Of what a cache served it cannot tell anything.
     assert figures(row(answered(usages=[chat_usage(7, 7)]), routed(), tried())) == (7, 7, None, "estimated")

@@ -17,6 +17,8 @@ from agentdyno.core.exchange import Answered, Price, PriceTier, Routed, Tried
 
 USAGE = chat_usage(100, 20, cached=60, written=10, reasoning=8)
 PLAIN = chat_usage(100, 20)
+UNENDED = {"entered": STREAMED, "events": [("content", 900, 10)], "complete": False, "finish_reason": "stop"}
+"""A stream that told why it ends, and lacks the event that ends it."""
 MESSAGE = messages_usage(30, 20, read=60, written=10)
 """100 tokens in."""
 
@@ -120,6 +122,54 @@ CASES = (
             Discrepancy("input_tokens", "retried", 200, 100, 100),
             Discrepancy("output_tokens", "retried", 25, 20, 20),
         ),
+    ),
+    Case(
+        "two attempts, of which one broke off and told nothing",
+        told(PLAIN, attempts=2),
+        (
+            failure("ReadError"),
+            routed(usage=PLAIN, at_us=2),
+            tried(1, complete=False, failure="ReadError"),
+            attempt(PLAIN, number=2),
+        ),
+        (
+            record("retried", 2, 2, 1),
+            Discrepancy("input_tokens", "retried", None, 100, 100),
+            Discrepancy("output_tokens", "retried", None, 20, 20),
+        ),
+    ),
+    Case(
+        "two attempts that told nothing, of which LiteLLM counted the last",
+        told(PLAIN, attempts=2),
+        (
+            failure("ReadError"),
+            routed(usage=PLAIN, at_us=2),
+            tried(1, complete=False, failure="ReadError"),
+            tried(2),
+        ),
+        (
+            record("retried", 2, 2, 1),
+            Discrepancy("input_tokens", "retried", None, 100, 100),
+            Discrepancy("output_tokens", "retried", None, 20, 20),
+        ),
+    ),
+    Case(
+        "a stream without the event that ends it",
+        told(PLAIN, **UNENDED),
+        (routed(usage=PLAIN), attempt(PLAIN, streamed=True, complete=False, finish_reason="stop")),
+        (Discrepancy("status", "provider_cut", "ok", "ok", "failed"),),
+    ),
+    Case(
+        "a translated stream without the event that ends it, which is LiteLLM's to make",
+        as_messages(told(messages_usage(100, 1), {"output_tokens": 20}, **UNENDED)),
+        (routed(usage=PLAIN), attempt(PLAIN, streamed=True, complete=False, finish_reason="stop")),
+        (Discrepancy("status", "unexplained", "ok", "ok", "failed"),),
+    ),
+    Case(
+        "a first attempt that was sent on elsewhere",
+        told(PLAIN, attempts=2),
+        (routed(usage=PLAIN), tried(1, http_status=307, complete=False), attempt(PLAIN, number=2)),
+        (),
     ),
     Case(
         "a first attempt that was refused",

@@ -49,7 +49,12 @@ def count(tokens: Tokens, field: TokenField) -> int | None:
     return (told or 0) if field in PARTS else told
 
 
-@given(entereds, st.none() | answereds, st.lists(routeds, max_size=1), st.lists(trieds, max_size=3))
+@given(
+    entereds,
+    st.none() | answereds,
+    st.lists(routeds, max_size=1),
+    st.lists(trieds, max_size=3, unique_by=msgspec.json.encode),
+)
 def test_the_witnesses_own_figures(
     entered: Entered, answer: Answered | None, reports: list[Routed], attempts: list[Tried]
 ) -> None:

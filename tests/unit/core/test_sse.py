@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentdyno.core.dialects.sse import EventSplitter
+from agentdyno.core.dialects.sse import EventSplitter, begins_events, is_blank
 
 
 def split(*chunks: bytes) -> list[bytes]:
@@ -98,3 +99,16 @@ def test_an_event_has_the_time_of_its_first_data_byte() -> None:
     [first, second] = splitter.feed(b"\n\ndata: b\n\n", 30)
     assert (first.data, first.offset_us) == (b"a", 20)
     assert (second.data, second.offset_us) == (b"b", 30)
+
+
+@pytest.mark.parametrize("blanks", [b"", b"\xef\xbb\xbf", b"\r\n\n", b" "])
+@pytest.mark.parametrize("begun", [b"data: {", b"data:[DONE]", b"event: e", b"id:7", b": ping", b":", b"d", b"ret"])
+def test_a_stream_is_known_by_its_first_bytes(blanks: bytes, begun: bytes) -> None:
+    assert begins_events(blanks + begun)
+    assert is_blank(blanks)
+    assert not is_blank(blanks + begun)
+
+
+@pytest.mark.parametrize("begun", [b"{", b' {"data": 1}', b"[", b'"data:"', b"null", b"<html>", b"error: no", b"dat: "])
+def test_what_is_none_is_not_taken_for_one(begun: bytes) -> None:
+    assert not begins_events(begun)

@@ -320,3 +320,37 @@ def test_a_provider_that_answered_with_an_error_is_not_called_a_lost_connection(
     told = answered(http_status=500, error_code="500")
     expected = ("provider_error", "invalid_request_error", "invalid_request")
     assert ending(told, failure("APIConnectionError"), refused) == expected
+
+
+ENDLESS = tried(streamed=True, complete=False, finish_reason="stop")
+
+
+def test_a_stream_that_lacks_the_event_that_ends_it_is_the_providers_fault() -> None:
+    waited = answered(entered=STREAMED, complete=False)
+    assert ending(waited, routed(), ENDLESS) == ("provider_error", None, "incomplete_stream")
+    assert ending(waited, failure("ReadError"), ENDLESS) == ("provider_error", None, "connection")
+    left = msgspec.structs.replace(ENDLESS, abandoned=True)
+    assert ending(waited, routed(), left) == ("proxy_error", None, "incomplete_stream")
+
+
+def test_the_end_of_a_stream_that_litellm_translates_is_litellms_to_make() -> None:
+    message = answered(entered=msgspec.structs.replace(STREAMED, surface="anthropic_messages"), complete=False)
+    assert ending(message, routed(), ENDLESS) == ("proxy_error", None, "incomplete_stream")
+    unread = msgspec.structs.replace(ENDLESS, surface=None)
+    assert ending(answered(entered=STREAMED, complete=False), unread) == ("proxy_error", None, "incomplete_stream")
+
+
+@pytest.mark.parametrize("http_status", [500, 200])
+@pytest.mark.parametrize("exception", ["DecodingError", "APIConnectionError", None])
+def test_an_answer_that_is_not_compressed_as_it_says_is_the_providers_fault(
+    http_status: int, exception: str | None
+) -> None:
+    lied = tried(streamed=True, complete=False, abandoned=True, failure="BrokenEncoding")
+    told = answered(entered=STREAMED, http_status=http_status, error_code="500", complete=False)
+    assert ending(told, failure(exception), lied) == ("provider_error", "500", "unreadable_answer")
+
+
+def test_a_provider_that_pointed_elsewhere_has_not_answered() -> None:
+    pointed = tried(http_status=307, complete=False)
+    assert ending(ANSWERED, routed(), pointed, tried(2)) == ("ok", None, None)
+    assert ending(answered(http_status=500, error_code="500"), failure("X"), pointed)[0] == "provider_error"

@@ -70,10 +70,15 @@ def test_plain_bodies_need_no_decoder() -> None:
     assert decoder_of("") is decoder_of("identity") is decoder_of(" Identity , ") is None
 
 
-@pytest.mark.parametrize("name", ["compress", "gzip, aes128gcm", "\x00"])
-def test_an_unknown_encoding_is_said_to_be_one(name: str) -> None:
-    with pytest.raises(BrokenEncoding):
-        decoder_of(name)
+@pytest.mark.parametrize("name", ["compress", "utf-8", "none", "\x00"])
+def test_an_unknown_encoding_is_none(name: str) -> None:
+    assert decoder_of(name) is None
+    assert decoded(f"{name}, gzip", [ENCODERS["gzip"]().whole(b"word")]) == b"word"
+
+
+@given(padding=st.sampled_from([b"\0", b"\0" * 512, b"junk", b"\r\n"]), sizes=SIZES)
+def test_what_stands_behind_a_member_of_gzip_and_begins_none_is_padding(padding: bytes, sizes: list[int]) -> None:
+    assert decoded("gzip", pieces_of(ENCODERS["gzip"]().whole(b"word") + padding, sizes)) == b"word"
 
 
 @pytest.mark.parametrize("name", COMPRESSED)

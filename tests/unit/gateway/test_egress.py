@@ -224,13 +224,44 @@ def test_a_fault_is_noted_by_its_name_and_raised_on(gateway: Gateway) -> None:
     assert (connected.attempt, connected.failure, connected.http_status) == (2, "ConnectError", None)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "body"), [("compress", DOCUMENT), ("gzip", DOCUMENT), ("br", DOCUMENT), ("zstd", DOCUMENT)]
-)
-def test_what_cannot_be_decoded_passes_unread(gateway: Gateway, encoding: str, body: bytes) -> None:
-    assert gateway.read(Upstream([body[:10], body[10:]]), headers={"content-encoding": encoding}) == body
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
+def test_what_cannot_be_decoded_passes_unread(gateway: Gateway, encoding: str) -> None:
+    pieces = [DOCUMENT[:10], DOCUMENT[10:]]
+    assert gateway.read(Upstream(pieces), headers={"content-encoding": encoding}) == DOCUMENT
     (tried,) = gateway.tried()
-    assert (tried.usages, tried.complete, tried.failure, tried.response_bytes) == ([], False, None, len(body))
+    assert (tried.usages, tried.complete, tried.response_bytes) == ([], False, len(DOCUMENT))
+    assert tried.failure == "BrokenEncoding"
+
+
+def test_a_body_with_an_encoding_that_nobody_knows_is_read_as_it_is(gateway: Gateway) -> None:
+    gateway.read(Upstream([DOCUMENT]), headers={"content-encoding": "utf-8"})
+    (tried,) = gateway.tried()
+    assert (tried.usages, tried.complete) == ([USAGE], True)
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/json", "Text/Event-Stream; charset=UTF-8"])
+@pytest.mark.parametrize("before", [[], [b"\xef\xbb", b"\xbf"], [b"\n", b": hello\n\n"], [b"d", b"ata: {}\n\n"]])
+def test_a_stream_is_one_whatever_its_server_calls_it(
+    gateway: Gateway, content_type: str | None, before: list[bytes]
+) -> None:
+    headers = {} if content_type is None else {"content-type": content_type}
+    gateway.read(Upstream([*before, *EVENTS]), headers=headers)
+    (tried,) = gateway.tried()
+    assert (tried.streamed, tried.complete, tried.usages) == (True, True, [USAGE])
+    assert tried.first_content_offset_us is not None
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json"])
+def test_a_document_is_one_whatever_blanks_it_begins_with(gateway: Gateway, content_type: str) -> None:
+    gateway.read(Upstream([b"\r\n", b" ", DOCUMENT[:1], DOCUMENT[1:]]), headers={"content-type": content_type})
+    (tried,) = gateway.tried()
+    assert (tried.streamed, tried.complete, tried.usages) == (False, True, [USAGE])
+
+
+def test_what_follows_the_end_of_a_stream_does_not_count_though_it_comes_with_it(gateway: Gateway) -> None:
+    behind = b"data: " + json.dumps({"choices": [], "usage": {"prompt_tokens": 99}}).encode() + b"\n\n"
+    gateway.read(Upstream([b"".join(EVENTS) + behind]), headers=SSE)
+    assert [tried.usages for tried in gateway.tried()] == [[USAGE]]
 
 
 def test_a_protocol_that_no_dialect_reads_is_timed_and_counted(gateway: Gateway) -> None:

@@ -18,14 +18,18 @@ WITHHELD = frozenset({"api_base"})
     [
         b'{ "model": "hello", "metadata": {"api_base": 1, "_a": 2} }',
         b"{}",
-        b"[1]",
-        b"",
-        b"{nope",
         b'{"seed": 1.50, "text": "\xc3\xa9"}',
     ],
 )
 def test_a_body_that_steers_nothing_stays_as_it_is(body: bytes) -> None:
     assert onward_body(body, WITHHELD) is body
+
+
+@pytest.mark.parametrize(
+    "body", [b"[1]", b"", b"{nope", b'{"x": NaN}', b'{"\xff": 1}', b'{"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"]
+)
+def test_what_is_no_json_object_does_not_go_on(body: bytes) -> None:
+    assert onward_body(body, WITHHELD) is None
 
 
 @pytest.mark.parametrize("name", ["api_base", "litellm_metadata", "_litellm_raw_sse_stream", "_"])

@@ -139,3 +139,17 @@ def test_the_session_is_the_same_whichever_way_its_key_came(tmp_path: Path, path
     answered = [record.entered for record in bench.records() if isinstance(record, Answered)]
     assert [(entered.path, entered.identity) for entered in answered] == [(path, answered[0].identity)] * 5
     assert KEY not in str(bench.records()) + str(inner.scope)
+
+
+@pytest.mark.parametrize("path", [CHAT, GEMINI, GEMINI.replace("generateContent", "countTokens")])
+@pytest.mark.parametrize(
+    "body", [b'{"model":"hello","x":NaN}', b'{"model":"hello","\xff":1}', b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}"]
+)
+def test_what_is_no_json_object_is_refused_and_has_its_record(tmp_path: Path, path: str, body: bytes) -> None:
+    inner = Inner()
+    bench = Bench(tmp_path, inner)
+
+    assert bench.call(path=path, body=body).status == 400
+
+    assert bench.answered().refusal in ("body_unreadable", "model_missing")
+    assert not inner.scope

@@ -13,8 +13,10 @@ from agentdyno.reporting.session_page import (
     render_requests,
     render_session,
     render_sessions,
+    request_document,
     session_line,
 )
+from agentdyno.store.accounts import Uncounted
 from agentdyno.store.queries import SessionTotals
 
 OPEN = Session(
@@ -52,8 +54,8 @@ TOTALS = SessionTotals(
 )
 
 
-def lines(page: RenderableType) -> list[str]:
-    console = Console(width=120, force_terminal=False, color_system=None)
+def lines(page: RenderableType, width: int = 120) -> list[str]:
+    console = Console(width=width, force_terminal=False, color_system=None)
     with console.capture() as capture:
         console.print(page)
     return [line.rstrip() for line in capture.get().splitlines()]
@@ -217,7 +219,7 @@ def test_the_list_of_sessions_leaves_out_what_none_has() -> None:
 
 def test_what_makes_a_sessions_figures_less_than_certain() -> None:
     totals = TOTALS._replace(output_tokens=4, by_proxy=2, estimated=1)
-    told = "10 in, 4 out (of 2 requests LiteLLM's count, of 1 request an estimate)"
+    told = "10 in, 4 out (of 2 requests counted by proxy, of 1 request estimated)"
 
     page = lines(render_session(OVER, totals, unexplained=3))
     assert f"tokens       {told}" in page
@@ -231,6 +233,30 @@ def test_what_makes_a_sessions_figures_less_than_certain() -> None:
     assert "unexplained" in heading
     assert marked.split()[-4:] == ["0", "3", "1/2", "mine"]
     assert clean.endswith(" 0")
+    heading, _, row = lines(render_sessions([OVER], {"ses_1": totals}))
+    assert "counted by" in heading
+    assert "2 proxy, 1 estimated" in row
+
+
+def test_what_a_session_cost() -> None:
+    priced = TOTALS._replace(cost_usd=0.000022, price_tables=("1.106.2", "deployment:team"))
+    session = dataclasses.replace(OVER, agentdyno_version="0.1.0", price_table_version="1.106.0")
+
+    page = lines(render_session(session, priced._replace(unpriced=1)))
+    assert "cost        ≥ 0.000022 usd (prices 1.106.2, prices deployment:team)" in page
+    assert "stand       agentdyno 0.1.0" in page
+    assert "cost        0 usd" in lines(render_session(session, TOTALS._replace(cost_usd=0.0)))
+    assert "cost        unknown" in lines(render_session(session, TOTALS._replace(unpriced=1)))
+    unpriced = lines(render_session(session, TOTALS))
+    assert "stand       agentdyno 0.1.0, prices 1.106.0" in unpriced
+    assert not any(line.startswith("cost") for line in unpriced)
+
+
+def test_sums_that_lack_a_request_are_marked() -> None:
+    totals = TOTALS._replace(output_tokens=4, uncounted=Uncounted(input_tokens=0, output_tokens=1))
+
+    assert "tokens      10 in, ≥ 4 out" in lines(render_session(OVER, totals))
+    assert "tokens 10 in, ≥ 4 out, " in session_line(OVER, totals)
 
 
 def test_requests_tell_zero_from_unknown() -> None:
@@ -238,5 +264,51 @@ def test_requests_tell_zero_from_unknown() -> None:
 
     row = lines(render_requests([request(status="timeout", late=True, **known)]))[-1]
 
-    assert "timeout (late)" in row
-    assert row.split()[-5:] == ["0", "–", "0", "–", "upstream_timeout"]
+    assert row.split() == ["00:00:00Z", "timeout", "(late)", "0", "0/–", "upstream_timeout"]
+
+
+KNOWN = {
+    **{"surface": "anthropic_messages", "model_requested": "a-model-of-some-length", "usage_source": "provider"},
+    **{"status": "ok", "latency_ms": 12_000.4, "provider_latency_ms": 11_990.0, "ttft_ms": 900.0},
+    **{"proxy_overhead_ms": 10.4, "input_tokens": 100_000, "output_tokens": 1_000, "cost_usd": 0.0315},
+}
+
+
+def test_what_all_requests_have_in_common_stands_above_them() -> None:
+    broken = {**KNOWN, "status": "provider_error", "error_class": "incomplete_stream"}
+    shown = lines(render_requests([request(**KNOWN), request(**broken)]))
+
+    assert " ".join(shown[: len(shown) - 5]).split(", ") == [
+        *("day 1970-01-01", "surface anthropic_messages", "purpose work", "model a-model-of-some-length"),
+        "counted by provider",
+    ]
+    assert shown[-4].split() == ["came", "in", "status", *["ms"] * 4, "in/out", "usd", "error"]
+    assert shown[-2].split() == [
+        *("00:00:00Z", "ok", "12,000", "11,990", "10", "900", "100,000/1,000", "0.0315"),
+    ]
+    assert max(map(len, shown)) <= 100
+
+
+def test_what_differs_between_requests_has_a_column() -> None:
+    other = {"model_requested": "m", "usage_source": "proxy", "started_at_us": 86_400_000_000}
+    shown = lines(render_requests([request(**KNOWN), request(**{**KNOWN, **other})]), 200)
+
+    assert shown[0] == "surface anthropic_messages, purpose work"
+    assert shown[-1].split()[:3] == ["1970-01-02", "00:00:00Z", "m"]
+    assert shown[-1].split()[-1] == "proxy"
+    assert shown[-2].split()[2] == "a-model-of-some-length"
+
+
+def test_words_of_a_harness_are_taken_literally_above_the_requests() -> None:
+    shown = lines(render_requests([request(**{**KNOWN, "model_requested": "[/] [red]"})]))
+    assert "model [/] [red]" in " ".join(shown)
+
+
+def test_a_request_as_json_holds_no_json_in_texts() -> None:
+    texts = {"discrepancies": '[{"field":"record"}]', "tags": '["a"]', "harness_ids": '{"x-id":"1"}'}
+
+    document = request_document(request(**texts, prefix='[["tools",9,"d"]]'))
+    assert [document[name] for name in ("discrepancies", "tags", "harness_ids", "prefix")] == [
+        *([{"field": "record"}], ["a"], {"x-id": "1"}, [["tools", 9, "d"]]),
+    ]
+    assert request_document(request(**texts))["prefix"] is None

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agentdyno.reporting.tables import Column, PlainTable, plain_table
+from agentdyno.reporting.tables import Column, Group, PlainTable, grouped_table, plain_table
 
 NAME, COUNT, LABEL = (
     Column("name"),
@@ -63,3 +63,21 @@ def test_cells_cannot_steer_the_terminal() -> None:
     text = "\x1b[31mred\x9b0m\u202eback\nline\udcff größer"
 
     assert lines(plain_table((NAME,), [(text,)]))[-1] == r"\x1b[31mred\x9b0m\u202eback\nline\udcff größer"
+
+
+def test_rows_below_what_they_are_of() -> None:
+    groups = [Group(LONG, [("größer", "1,000"), ("b", "2")]), Group("\x1b[31m", [("c", "3")])]
+
+    assert lines(grouped_table((NAME, Column("n", "right")), groups), 20) == [
+        "  name        n",
+        "───────────────",
+        LONG,
+        "  größer  1,000",
+        "  b           2",
+        r"\x1b[31m",
+        "  c           3",
+    ]
+
+
+def test_a_line_below_what_it_is_of_stays_in_one_piece() -> None:
+    assert [line.strip() for line in lines(grouped_table((NAME,), [Group(LONG, [(LONG,)])]), 20)[2:]] == [LONG, LONG]

@@ -16,7 +16,7 @@ from agentdyno.core.dialects import reading
 from agentdyno.core.dialects.reading import (
     Count,
     Encoded,
-    decode,
+    decode_answer,
     error_code,
     identifier,
     members,
@@ -109,7 +109,7 @@ _usages = msgspec.json.Decoder(list[Usage])
 
 
 def _read_event(answer: Answer, data: bytes) -> EventKind:
-    event = decode(data, _event)
+    event = decode_answer(data, _event)
     if event.error:
         answer.error_code = error_code(event.error)
         return "error"
@@ -178,7 +178,7 @@ def _keep_usage(answer: Answer, value: Any) -> None:
 
 
 def _read_document(answer: Answer, body: bytes) -> None:
-    document = decode(body, _document)
+    document = decode_answer(body, _document)
     answer.response_id, answer.model = identifier(document.id), name(document.model)
     answer.finish_reason, answer.error_code = name(document.stop_reason), error_code(document.error)
     answer.tool_calls = sum(block.type == "tool_use" for block in document.content or ())

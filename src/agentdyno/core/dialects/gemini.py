@@ -17,7 +17,7 @@ from agentdyno.core.dialects import reading
 from agentdyno.core.dialects.reading import (
     Count,
     Encoded,
-    decode,
+    decode_answer,
     error_code,
     identifier,
     items,
@@ -113,7 +113,7 @@ class _Stream(reading.StreamReader):
 
 
 def _read_event(answer: Answer, data: bytes) -> EventKind:
-    return _read_chunk(answer, decode(data, _chunk))
+    return _read_chunk(answer, decode_answer(data, _chunk))
 
 
 def _read_chunk(answer: Answer, chunk: _Chunk) -> EventKind:
@@ -169,7 +169,7 @@ def _keep_usage(answer: Answer, value: Any) -> bool:
 
 
 def _read_document(answer: Answer, body: bytes) -> None:
-    document = decode(body, _document)
+    document = decode_answer(body, _document)
     for chunk in document if isinstance(document, list) else [document]:
         _read_chunk(answer, chunk)
 

@@ -1,7 +1,8 @@
 """OpenAI's chat completions, as the vendor and the many that copy it send them.
 
 A stream is complete when `[DONE]` came, and only then: a finish reason alone may still lack the usage that follows it.
-Several usage objects in one stream are running totals, so that the last one stands for all and is the one that is kept.
+Several usage objects in one stream are running totals, so that the last one that counts anything stands for all and is
+the one that is kept.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from agentdyno.core.dialects import reading
 from agentdyno.core.dialects.reading import (
     Count,
     Encoded,
-    decode,
+    decode_answer,
     error_code,
     first_told,
     identifier,
     members,
     name,
+    natural,
     possible,
     text,
     usage_object,
@@ -136,7 +138,7 @@ class _ChatEvents:
         if data == b"[DONE]":
             answer.complete = True
             return "done"
-        chunk = decode(data, _chunk)
+        chunk = decode_answer(data, _chunk)
         if answer.response_id is None:
             answer.response_id = identifier(chunk.id)
         if answer.model is None:
@@ -146,7 +148,8 @@ class _ChatEvents:
             return "error"
         kind = self._read_choices(answer, chunk.choices) if chunk.choices else "other"
         if chunk.usage is not None and (usage := usage_object(chunk.usage)):
-            answer.usages[:] = [usage]
+            if not answer.usages or _counts(usage):
+                answer.usages[:] = [usage]
             if kind in ("other", "start"):
                 return "usage"
         return kind
@@ -182,6 +185,11 @@ class _ChatEvents:
                 self._ids.add(call_id)
 
 
+def _counts(usage: dict[str, Any]) -> bool:
+    """Whether a usage object tells of any token: zeros throughout, or nothing, undo no count that was told."""
+    return any(natural(usage.get(figure)) for figure in ("prompt_tokens", "completion_tokens"))
+
+
 def _kind_of(delta: _Delta) -> EventKind:
     if delta.content or delta.refusal or delta.audio:
         return "content"
@@ -193,7 +201,7 @@ def _kind_of(delta: _Delta) -> EventKind:
 
 
 def _read_document(answer: Answer, body: bytes) -> None:
-    document = decode(body, _document)
+    document = decode_answer(body, _document)
     answer.response_id, answer.model = identifier(document.id), name(document.model)
     answer.error_code = error_code(document.error)
     if usage := usage_object(document.usage):

@@ -17,7 +17,7 @@ from agentdyno.core.dialects import reading
 from agentdyno.core.dialects.reading import (
     Count,
     Encoded,
-    decode,
+    decode_answer,
     error_code,
     identifier,
     members,
@@ -135,7 +135,7 @@ class _ResponseEvents:
     def read(self, answer: Answer, data: bytes) -> EventKind:
         if data == b"[DONE]":
             return "other"
-        event = decode(data, _event)
+        event = decode_answer(data, _event)
         if event.type == "error" or event.error:
             # The vendor's reference has the error's members in the event itself, its servers send an object.
             answer.error_code = error_code(event.error or {"code": event.code})
@@ -190,7 +190,7 @@ def _read_response(answer: Answer, response: _Response) -> None:
 
 
 def _read_document(answer: Answer, body: bytes) -> None:
-    _read_response(answer, decode(body, _document))
+    _read_response(answer, decode_answer(body, _document))
 
 
 def read_request(body: bytes) -> RequestFacts:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from agentdyno.core.dialects.sse import EventSplitter
 from agentdyno.core.dialects.wire import Answer, Event, EventKind, RequestFacts, Tokens
@@ -24,11 +25,10 @@ _MAX_IDENTIFIER = 1024  # LiteLLM wraps the id of a response into one of its own
 _MAX_USAGE_BYTES = 16_384
 _MAX_USAGE_NESTING = 64
 _MAX_WORD = 64
+_BEHIND_LATIN = "\u0250"  # some scripts set no blanks between words, so that a sentence would look like a name
 _SHORTEST_SECRET = 9  # our own prefix and one letter
 _MAX_COUNT = 2**53
 """No figure of any answer. Up to there sums of rows are exact, in whole numbers and in floats."""
-_OBJECTS = ("_details", "cache_creation")
-"""How the names end of those members of a usage object that are objects."""
 _NOTHING = msgspec.Raw()
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
@@ -58,6 +58,49 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         if repaired == data:
             raise
         return decoder.decode(repaired)
+
+
+def decode_answer(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode JSON in which a member, or an item, of another type than declared is as if it were absent.
+
+    Raises one of UNREADABLE; ValidationError where the whole is of another type.
+    """
+    try:
+        return decode(data, decoder)
+    except msgspec.ValidationError:
+        return _as_declared(decode(data, _value), decoder)
+
+
+def _as_declared(value: Any, decoder: msgspec.json.Decoder[T]) -> T:
+    return msgspec.convert(_fitting(value, _declaration(decoder)), decoder.type)
+
+
+@functools.lru_cache(maxsize=32)
+def _declaration(decoder: msgspec.json.Decoder[Any]) -> inspect.Type:
+    return inspect.type_info(decoder.type)
+
+
+def _fitting(value: Any, declared: inspect.Type) -> Any:
+    """What of a value is as it was declared; UNSET where nothing is."""
+    match declared:
+        case inspect.AnyType():
+            return value
+        case inspect.UnionType(types=types):
+            fitting = (_fitting(value, one) for one in types)
+            return next((found for found in fitting if found is not msgspec.UNSET), msgspec.UNSET)
+        case inspect.StructType(fields=fields) if isinstance(value, dict):
+            wanted = {field.encode_name: field.type for field in fields if field.encode_name in value}
+            told = {member: _fitting(value[member], kind) for member, kind in wanted.items()}
+            return {member: found for member, found in told.items() if found is not msgspec.UNSET}
+        case inspect.ListType(item_type=item_type) if isinstance(value, list):
+            fitting = (_fitting(item, item_type) for item in value)
+            return [found for found in fitting if found is not msgspec.UNSET]
+        case inspect.IntType() if natural(value) is not None:
+            return value
+        case inspect.NoneType() if value is None:
+            return None
+        case _:
+            return msgspec.UNSET
 
 
 def members(encoded: bytes) -> dict[str, msgspec.Raw]:
@@ -101,7 +144,8 @@ def identifier(value: Any) -> str | None:
 
 def _unbroken(value: Any, max_length: int) -> str | None:
     found = text(value, max_length)
-    return found if found is not None and " " not in found and found.isprintable() else None
+    broken = found is None or " " in found or max(found) >= _BEHIND_LATIN or not found.isprintable()
+    return None if broken else found
 
 
 def natural(value: Any) -> int | None:
@@ -122,16 +166,7 @@ def read_usages(encoded: Encoded, decoder: msgspec.json.Decoder[list[T]]) -> lis
     try:
         return decoder.decode(encoded)
     except msgspec.ValidationError:
-        return msgspec.convert([_as_declared(usage) for usage in _usages.decode(encoded)], decoder.type)
-
-
-def _as_declared(usage: dict[str, Any]) -> dict[str, Any]:
-    """The members of a usage object that are what their names say: some are objects, any other a count."""
-    return {
-        name: _as_declared(value) if isinstance(value, dict) else value
-        for name, value in usage.items()
-        if (isinstance(value, dict) if name.endswith(_OBJECTS) else natural(value) is not None)
-    }
+        return _as_declared(_usages.decode(encoded), decoder)
 
 
 def usage_object(value: Any) -> dict[str, Any] | None:
@@ -241,7 +276,10 @@ def read_request(body: bytes, *limits: str) -> RequestFacts:
 
 
 class StreamReader:
-    """Reads a streamed answer with a dialect's way to read the data of one event."""
+    """Reads a streamed answer with a dialect's way to read the data of one event.
+
+    Behind a stream's terminal event nothing counts: a client that reads it piece by piece has hung up.
+    """
 
     def __init__(self, read_event: Callable[[Answer, bytes], EventKind]) -> None:
         self.answer = Answer([], [])
@@ -252,7 +290,7 @@ class StreamReader:
         """Take the next bytes. An event's size is that of its data."""
         for event in self._splitter.feed(data, offset_us):
             try:
-                kind = self._read_event(self.answer, event.data)
+                kind = "other" if self.answer.complete else self._read_event(self.answer, event.data)
             except msgspec.ValidationError:
                 kind = "other"
             except UNREADABLE:

@@ -11,6 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _BOM = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r\n" + _BOM
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a line begins; the last is a comment's."""
 
 
 class SentEvent(NamedTuple):
@@ -19,6 +22,20 @@ class SentEvent(NamedTuple):
     data: bytes
     offset_us: int
     """When the chunk came that holds the first byte of its first `data` line."""
+
+
+def is_blank(data: bytes) -> bool:
+    """Whether the first bytes of a body may yet begin anything."""
+    return not data.strip(_BLANKS)
+
+
+def begins_events(data: bytes) -> bool:
+    """Whether a body that begins so is a stream of events, though a server may call it something else.
+
+    A few bytes suffice: no JSON begins like any of the names that stand first in a line.
+    """
+    begun = data.lstrip(_BLANKS)
+    return any(begun.startswith(field) or field.startswith(begun) for field in _FIELDS)
 
 
 class EventSplitter:
