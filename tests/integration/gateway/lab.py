@@ -141,12 +141,17 @@ def rows(project: Project, session_id: str | None, count: int, *, settled: bool 
     def look() -> list[dict[str, Any]] | None:
         with ledger(project) as connection:
             found = [dict(row) for row in connection.execute(query, (session_id,))]
-        complete = not settled or all(row["records"] >= 3 for row in found)
+        complete = not settled or all(_is_settled(row) for row in found)
         return found if len(found) >= count and complete else None
 
     found = wait_for(f"{count} rows of {session_id}", look)
     assert len(found) == count
     return found
+
+
+def _is_settled(row: dict[str, Any]) -> bool:
+    heard = not row["attempts"] or row["provider_latency_ms"] is not None
+    return heard and row["litellm_call_id"] is not None
 
 
 def spool_records(project: Project) -> list[dict[str, Any]]:
