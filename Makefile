@@ -98,7 +98,7 @@ test: test-unit test-integration ## every test: unit, then integration
 test-unit: install-dev ## tests without processes or sockets
 	$(BIN)/pytest tests/unit
 test-integration: install-dev harnesses ## tests through real processes and sockets
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/integration
 test-cov: install-dev harnesses ## every test, with the lines that none of them ran
 	$(BIN)/pytest --cov=agentdyno --cov-report=term-missing:skip-covered
 test-deployment: install-dev ## the contract, with a LiteLLM deployment of yours (docs/deployments.md)
