@@ -13,7 +13,7 @@ from agentdyno.core.records import SpoolCursor
 from agentdyno.store.spool import Line
 
 _SETTLED_KEPT = 64
-_ROUTED_GRACE_US = 60_000_000
+ROUTED_GRACE_US = 60_000_000
 """How long a finished request waits for LiteLLM's own record, which comes within milliseconds or not at all."""
 
 
@@ -25,7 +25,7 @@ class Pending(Evidence, kw_only=True, gc=False):
 
     def overdue(self, now_us: int) -> bool:
         """LiteLLM's record does not come any more."""
-        return self.answered is not None and now_us > self.answered.at_us + _ROUTED_GRACE_US
+        return self.answered is not None and now_us > self.answered.at_us + ROUTED_GRACE_US
 
     @property
     def session_id(self) -> str | None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BYTES = 10
@@ -57,6 +57,29 @@ def session_key(random: bytes) -> str:
 def key_hash(key: str) -> str:
     """The hex SHA-256 of a session key: what the ledger keeps instead of it."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Attributed(Protocol):
+    """Whatever belongs to a session."""
+
+    @property
+    def session_id(self) -> str: ...
+    @property
+    def experiment(self) -> str | None: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def task_card(self) -> str: ...
+
+
+def attribution(whose: Attributed) -> dict[str, str | None]:
+    """The ids by which something is attributed, under the names that tags and keys of other systems have them."""
+    return {
+        "session": whose.session_id,
+        "experiment": whose.experiment,
+        "variant": whose.variant,
+        "task_card": whose.task_card,
+    }
 
 
 def session_tags(ids: Mapping[str, str | None]) -> tuple[str, ...]:

@@ -34,7 +34,8 @@ def _output_tokens_per_s(request: Request) -> float | None:
     return request.output_tokens * 1000 / request.latency_ms
 
 
-def _cache_share(request: Request) -> float | None:
+def cache_share(request: Request) -> float | None:
+    """cache_read_tokens ÷ input_tokens; None where either is unknown, or there is no input."""
     if request.cache_read_tokens is None or request.input_tokens is None or request.input_tokens == 0:
         return None
     return request.cache_read_tokens / request.input_tokens
@@ -119,7 +120,7 @@ _ALL = (
         "higher",
         "cache_read_tokens / input_tokens",
         "either is unknown, or input_tokens is 0",
-        _cache_share,
+        cache_share,
     ),
     Metric(
         "cost_usd",

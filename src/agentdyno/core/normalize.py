@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -41,7 +41,7 @@ from agentdyno.core.evidence import (
 )
 from agentdyno.core.exchange import Made, Price
 from agentdyno.core.fields import fields_of
-from agentdyno.core.ids import canonical_json, session_tags
+from agentdyno.core.ids import attribution, canonical_json, session_tags
 from agentdyno.core.reconciliation import discrepancies
 from agentdyno.core.records import Request, Surface, UsageSource
 from agentdyno.core.side_calls import is_inference
@@ -51,9 +51,9 @@ from agentdyno.core.witnesses import (
     answered_attempts,
     attempt_tokens,
     harness_tokens,
-    provider_tokens,
     proxy_tokens,
     proxy_usage,
+    summed,
 )
 
 NORMALIZER_VERSION = 3
@@ -82,6 +82,8 @@ class Measured(NamedTuple):
 
     tokens: Tokens
     source: UsageSource | None
+    by_attempt: Sequence[Tokens] = ()
+    """What the provider told on each attempt; none of another's numbers."""
 
 
 _UNCOUNTED = Measured(UNKNOWN, None)
@@ -114,12 +116,13 @@ def normalize(evidence: Evidence, gateway_id: str) -> RequestRow:
     routed, tried = reports[-1] if reports else None, evidence.tried
     last = tried[-1] if tried else None
     whose = _whose(bytes(entered.identity))
-    tokens, usage_source = _measured(entered, answered, tried, routed)
+    measured = _measured(entered, answered, tried, routed)
+    tokens, usage_source = measured.tokens, measured.source
     status, error_code, error_class = verdict(entered, answered, routed, last, counted=usage_source is not None)
     latency_ms = None if answered is None else answered.ended_offset_us / 1000
     provider_latency_ms = _provider_latency_ms(answered, tried)
     price = None if answered is None or usage_source is None else _price(bytes(answered.price))
-    cost = None if price is None else _cost_usd(tokens, usage_source, tried, price)
+    cost = None if price is None else _cost_usd(measured, price)
     parts = None if answered is None else answered.anatomy
     said = Chosen(status, tokens, usage_source, cost, None if price is None else price.version)
     return (
@@ -203,14 +206,8 @@ def _whose(encoded: bytes) -> _Whose:
     identity = read_identity(encoded)
     if identity is None:
         return _NOBODYS
-    ids = {
-        "session": identity.session_id,
-        "experiment": identity.experiment,
-        "variant": identity.variant,
-        "task_card": identity.task_card,
-    }
     return _Whose(
-        tags=json.dumps(session_tags(ids), ensure_ascii=False, separators=(",", ":")),
+        tags=json.dumps(session_tags(attribution(identity)), ensure_ascii=False, separators=(",", ":")),
         **msgspec.structs.asdict(identity),
     )
 
@@ -224,16 +221,16 @@ def _measured(entered: Came, answered: Heard | None, tried: tuple[Attempt, ...],
     """The best figures that the witnesses have; the module's head says which are taken."""
     if not is_inference(entered.purpose):
         return _UNCOUNTED
-    told = provider_tokens(tried)
+    by_attempt = [attempt_tokens(attempt) for attempt in answered_attempts(tried)]
+    told = summed(by_attempt)
     if told != UNKNOWN:
-        return Measured(told, "provider")
-    answering = answered_attempts(tried)
-    if len(answering) > 1:
+        return Measured(told, "provider", by_attempt)
+    if len(by_attempt) > 1:
         return _UNCOUNTED  # the others tell of the last attempt alone
     measured = _UNCOUNTED if answered is None else _measured_on_the_wire(entered, answered)
     if measured.source is None and routed is not None:
         measured = _measured_by_litellm(entered, routed, whole=answered is not None and answered.complete)
-    if measured.source is not None and answering:
+    if measured.source is not None and by_attempt:
         # Of a text that went by nobody can tell what a cache served, or what was thought: LiteLLM says 0.
         return Measured(Tokens(measured.tokens.input, measured.tokens.output), "estimated")
     return measured
@@ -260,13 +257,9 @@ def _measured_by_litellm(entered: Came, routed: Reported, *, whole: bool) -> Mea
     return Measured(tokens, "proxy" if told else "estimated")
 
 
-def _cost_usd(
-    tokens: Tokens, usage_source: UsageSource | None, tried: tuple[Attempt, ...], price: Price
-) -> float | None:
+def _cost_usd(measured: Measured, price: Price) -> float | None:
     """What all attempts cost together; None where that of one of them is unknown."""
-    if usage_source != "provider":
-        return cost_usd(tokens, price)
-    costs = [cost_usd(attempt_tokens(attempt), price) for attempt in answered_attempts(tried)]
+    costs = [cost_usd(tokens, price) for tokens in measured.by_attempt or (measured.tokens,)]
     return None if None in costs else math.fsum(cost for cost in costs if cost is not None)
 
 

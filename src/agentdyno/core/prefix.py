@@ -111,13 +111,6 @@ def estimated_tokens(request: Request) -> EstimatedTokens | None:
     return EstimatedTokens(*(round(request.input_tokens * size / sum(sizes)) for size in sizes))
 
 
-def cache_share(request: Request) -> float | None:
-    """cache_read_tokens ÷ input_tokens; None where either is unknown."""
-    if request.cache_read_tokens is None or not request.input_tokens:
-        return None
-    return request.cache_read_tokens / request.input_tokens
-
-
 def conversations(requests: Iterable[Request]) -> tuple[Conversation, ...]:
     """The conversations of requests that came in this order, by their first; those without an anatomy are left out."""
     by_route: dict[tuple[str | None, ...], _Route] = {}

@@ -34,7 +34,7 @@ from agentdyno.core.dialects.reading import (
 )
 from agentdyno.core.discrepancies import Discrepancy, encode
 from agentdyno.core.fields import fields_of
-from agentdyno.core.ids import canonical_json, digest_bytes, session_tags
+from agentdyno.core.ids import attribution, canonical_json, digest_bytes, session_tags
 from agentdyno.core.normalize import RequestRow
 from agentdyno.core.records import Purpose, Request, Session, Surface, UsageSource
 from agentdyno.core.side_calls import is_inference
@@ -171,12 +171,6 @@ def _request_key(key_hash: str, request_id: str) -> str:
 def _whose(holder: Holder) -> dict[str, Any]:
     """To whom a request belongs, as its row says it."""
     session = holder.session
-    ids = {
-        "session": session.session_id,
-        "experiment": session.experiment,
-        "variant": session.variant,
-        "task_card": session.task_card,
-    }
     return {
         "session_id": session.session_id,
         "experiment": session.experiment,
@@ -186,7 +180,7 @@ def _whose(holder: Holder) -> dict[str, Any]:
         "key_alias": holder.key_alias,
         "provider": session.provider,
         "gateway_id": logs_run(session.provider),
-        "tags": canonical_json(session_tags(ids)),
+        "tags": canonical_json(session_tags(attribution(session))),
     }
 
 

@@ -231,7 +231,7 @@ def recorded_verdict(exception: str | None, code: str | None) -> Verdict:
     """
     if exception == _DISCONNECT:
         return _LEFT
-    fault = _OTHER_EXCEPTION if exception is None else _BY_EXCEPTION.get(exception.rpartition(".")[2], _OTHER_EXCEPTION)
+    fault = _OTHER_EXCEPTION if exception is None else _fault_of(exception)
     if fault is not _OTHER_EXCEPTION:
         return Verdict(fault.status, code, _most_specific(fault.error_class, _code_class(code)))
     error_class = _code_class(code) or fault.error_class
@@ -338,7 +338,12 @@ def _hollow(failure: Routed | None) -> Verdict:
 def _recorded_fault(failure: Routed | None) -> _Fault | None:
     if failure is None or failure.error_class is None:
         return None
-    return _BY_EXCEPTION.get(failure.error_class.rpartition(".")[2], _OTHER_EXCEPTION)
+    return _fault_of(failure.error_class)
+
+
+def _fault_of(exception: str) -> _Fault:
+    """Whose fault an exception is that LiteLLM names, with or without its modules."""
+    return _BY_EXCEPTION.get(exception.rpartition(".")[2], _OTHER_EXCEPTION)
 
 
 def _code_class(code: str | None) -> ErrorClass | None:

@@ -12,7 +12,7 @@ on its wire. They are kept apart here; docs/accounting.md says which of them a r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from agentdyno.core.dialects.openai_chat import LitellmUsage, litellm_tokens, read_litellm_usages
@@ -26,12 +26,7 @@ UNKNOWN = Tokens()
 
 def attempt_tokens(attempt: Attempt) -> Tokens:
     """What the provider told on one attempt; all unknown where it told nothing, or no dialect reads it."""
-    dialect = DIALECTS.get(cast(Surface, attempt.surface))
-    if dialect is None:
-        return UNKNOWN
-    tokens = dialect.tokens(dialect.read_usages(attempt.usages), streamed=attempt.streamed)
-    cut = attempt.streamed and not attempt.complete and attempt.finish_reason is None
-    return _counted(_without_output(tokens) if cut else tokens)
+    return _wire_tokens(attempt, attempt.surface, streamed=attempt.streamed)
 
 
 def answered_attempts(tried: Iterable[Attempt]) -> list[Attempt]:
@@ -39,23 +34,9 @@ def answered_attempts(tried: Iterable[Attempt]) -> list[Attempt]:
     return [attempt for attempt in tried if attempt.succeeded and attempt.surface in DIALECTS]
 
 
-def provider_tokens(tried: Iterable[Attempt]) -> Tokens:
-    """What the provider told on all attempts together."""
-    told = [attempt_tokens(attempt) for attempt in answered_attempts(tried)]
-    if len(told) == 1:
-        return told[0]
-    return summed(told) if told else UNKNOWN
-
-
 def harness_tokens(entered: Came, answered: Heard) -> Tokens:
     """What the harness was told, or would have been had it asked."""
-    dialect = DIALECTS.get(cast(Surface, entered.surface))
-    if dialect is None:
-        return UNKNOWN
-    streamed = answered.in_events
-    tokens = dialect.tokens(dialect.read_usages(answered.usages), streamed=streamed)
-    cut = streamed and not answered.complete and answered.finish_reason is None
-    return _counted(_without_output(tokens) if cut else tokens)
+    return _wire_tokens(answered, entered.surface, streamed=answered.in_events)
 
 
 def proxy_usage(routed: Reported) -> LitellmUsage | None:
@@ -77,13 +58,22 @@ def proxy_tokens(entered: Came, routed: Reported) -> Tokens:
     return UNKNOWN if tokens.input == 0 else _counted(tokens)
 
 
-def summed(told: Iterable[Tokens]) -> Tokens:
-    """Tokens field by field; None where one of them does not know."""
+def summed(told: Sequence[Tokens]) -> Tokens:
+    """Tokens field by field; None where one of them does not know. All unknown of none."""
+    if len(told) < 2:
+        return told[0] if told else UNKNOWN
     return Tokens(*(None if None in column else sum(column) for column in zip(*told, strict=True)))
 
 
-def _without_output(tokens: Tokens) -> Tokens:
-    return tokens._replace(output=None, reasoning=None)
+def _wire_tokens(read: Attempt | Heard, surface: str | None, *, streamed: bool) -> Tokens:
+    """What stands on a wire of a surface; all unknown where no dialect reads it."""
+    dialect = DIALECTS.get(cast(Surface, surface))
+    if dialect is None:
+        return UNKNOWN
+    tokens = dialect.tokens(dialect.read_usages(read.usages), streamed=streamed)
+    if streamed and not read.complete and read.finish_reason is None:
+        tokens = tokens._replace(output=None, reasoning=None)
+    return _counted(tokens)
 
 
 def _counted(tokens: Tokens) -> Tokens:

@@ -37,7 +37,6 @@ class AttemptMeter:
     ) -> None:
         """`running`: the attempts that are not over. This one joins them, and leaves them at its end."""
         exchange.attempts += 1
-        exchange.open_attempts += 1
         self._spool = spool
         self._exchange = exchange
         self._number = exchange.attempts
@@ -101,15 +100,7 @@ class AttemptMeter:
             answer.events.clear()  # a stream may be long, and one of its times is all that is wanted
         # LiteLLM reads no further than an error inside a stream, and hangs up when its garbage is collected.
         if answer.complete or (self._streamed and answer.error_code is not None):
-            self._end()
-
-    def end(self) -> None:
-        """The answer has come to the end of its bytes."""
-        self._end()
-
-    def abandon(self) -> None:
-        """Nobody here wants more of the answer."""
-        self._end(abandoned=True)
+            self.end()
 
     def __enter__(self) -> AttemptMeter:
         return self
@@ -119,15 +110,17 @@ class AttemptMeter:
     ) -> None:
         if kind is not None:
             abandoned = issubclass(kind, _FROM_THIS_SIDE)
-            self._end(abandoned=abandoned, failure=None if abandoned else kind.__name__)
+            self.end(abandoned=abandoned, failure=None if abandoned else kind.__name__)
 
-    def _end(self, *, abandoned: bool = False, failure: str | None = None) -> None:
-        """Note the attempt, the first time that it is said to be over."""
+    def end(self, *, abandoned: bool = False, failure: str | None = None) -> None:
+        """Note the attempt, the first time that it is said to be over.
+
+        By itself, or because nobody here wants more of the answer, or by an exception of that name.
+        """
         if not self._open:
             return
         self._open = False
         self._running.discard(self)
-        self._exchange.open_attempts -= 1
         note(self._spool, self._exchange, self._tried(abandoned=abandoned, failure=failure))
 
     def _tried(self, *, abandoned: bool, failure: str | None) -> Tried:
@@ -136,8 +129,8 @@ class AttemptMeter:
             self._reader.finish()
             answer = self._reader.answer
         # Whoever hangs up does so some time behind the last byte, which is when the attempt was over.
-        timed_here = self._last_byte_us is None or failure is not None
-        ended_us = exchange.offset_us() if timed_here or self._last_byte_us is None else self._last_byte_us
+        last_us = self._last_byte_us
+        ended_us = exchange.offset_us() if last_us is None or failure is not None else last_us
         return Tried(
             request_key=exchange.entered.request_key,
             attempt=self._number,

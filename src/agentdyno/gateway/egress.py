@@ -39,7 +39,7 @@ class EgressMeter:
     def end_running(self) -> None:
         """Note the attempts that nobody will end any more."""
         for attempt in tuple(self._running):
-            attempt.abandon()
+            attempt.end(abandoned=True)
 
     async def send(self, request: httpx.Request, onward: Send) -> httpx.Response:
         """Send a request onward, and have its answer read as it passes. Raises what `onward` raises."""
@@ -88,7 +88,7 @@ class _MeteredStream(httpx.AsyncByteStream):
             attempt.end()
 
     async def aclose(self) -> None:
-        self._attempt.abandon()
+        self._attempt.end(abandoned=True)
         await self._stream.aclose()
 
 

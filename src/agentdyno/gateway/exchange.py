@@ -41,8 +41,6 @@ class Exchange:
     recorded: bool = False
     attempts: int = 0
     """Attempts at the provider that have begun."""
-    open_attempts: int = 0
-    """Those of them that are not over."""
     hides_usage: bool = False
     """The stand asked for a stream's usage, and the harness did not: it is not shown it."""
     anatomy: Anatomy | None = None
@@ -51,6 +49,11 @@ class Exchange:
     """What was written of it so far."""
     rehearsal: bool = False
     """A call of the stand's own, to warm LiteLLM up: nobody's request."""
+
+    @property
+    def open_attempts(self) -> int:
+        """Attempts that are not over: each is noted at its end."""
+        return self.attempts - len(self.evidence.tried)
 
     @property
     def surface(self) -> Surface:

@@ -16,7 +16,7 @@ from litellm.types.utils import all_litellm_params
 
 from agentdyno.core.dialects.reading import error_code, identifier, name, usage_object
 from agentdyno.core.exchange import Routed
-from agentdyno.core.ids import session_tags
+from agentdyno.core.ids import attribution, session_tags
 from agentdyno.gateway.exchange import CURRENT, Exchange
 from agentdyno.gateway.pass_through import PassThrough
 from agentdyno.gateway.recording import note
@@ -69,17 +69,7 @@ async def authenticate(request: object, api_key: str) -> UserAPIKeyAuth:
 
 def request_tags(exchange: Exchange) -> list[str]:
     """The tags of a request: its session's ids, whatever the client sent."""
-    scope = exchange.scope
-    return list(
-        session_tags(
-            {
-                "session": scope.session_id,
-                "experiment": scope.experiment,
-                "variant": scope.variant,
-                "task_card": scope.task_card,
-            }
-        )
-    )
+    return list(session_tags(attribution(exchange.scope)))
 
 
 def _ask_for_usage(data: dict[str, Any]) -> bool:

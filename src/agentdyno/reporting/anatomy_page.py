@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, assert_never
 from rich.markup import escape
 from rich.text import Text
 
+from agentdyno.core.metrics import cache_share
 from agentdyno.core.prefix import (
     Break,
     Conversation,
     Turn,
-    cache_share,
     conversations,
     estimated_tokens,
 )

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from agentdyno.collectors.progress import ROUTED_GRACE_US
 from agentdyno.core.discrepancies import (
     TOKEN_FIELDS,
     WITNESSES,
@@ -32,8 +33,6 @@ from agentdyno.store.ledger import Ledger
 
 _LAST_BREATH_US = 5_000_000
 """LiteLLM reports, and hangs up on a provider, within that time: under load it was seen to take two seconds."""
-_AWAITED_US = 60_000_000
-"""So long a collector waits for the records of a request that is answered."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def disputes(ledger: Ledger, requests: Sequence[Request], now_us: int | None) ->
 def _with_cause(disputed: Disputed, last_sign_us: int | None, now_us: int | None) -> Disputed:
     """`last_sign_us` is when the last was heard of the gateway, if its run is over."""
     cause: Cause
-    if last_sign_us is None and now_us is not None and now_us < disputed.request.ended_at_us + _AWAITED_US:
+    if last_sign_us is None and now_us is not None and now_us < disputed.request.ended_at_us + ROUTED_GRACE_US:
         cause = "awaited"
     elif last_sign_us is not None and last_sign_us <= disputed.request.ended_at_us + _LAST_BREATH_US:
         cause = "gateway_lost"

@@ -15,6 +15,7 @@ from agentdyno.core.records import Outcome, Session
 from agentdyno.sessions.deployments import DeploymentAccess, deployment_of, read_logs_to_the_end
 from agentdyno.sessions.environment import remove_files
 from agentdyno.sessions.issuing import DeploymentKeys, GatewayKeys
+from agentdyno.sessions.settling import REPORT_TIMEOUT_S
 from agentdyno.sessions.steps import log_step, take_step
 from agentdyno.stand.home import Home
 from agentdyno.store import queries
@@ -22,7 +23,6 @@ from agentdyno.store.ledger import Ledger
 
 log = logging.getLogger(__name__)
 DRAIN_TIMEOUT_S = 30.0
-_REPORT_TIMEOUT_S = 2.0
 _POLL_S = 0.05
 _LEAST_PART = 4
 _NAMED_AT_MOST = 5
@@ -149,7 +149,7 @@ def drain(
             continue
         if not collector.unrouted(session_id):
             return
-        report_deadline = report_deadline or now + _REPORT_TIMEOUT_S
+        report_deadline = report_deadline or now + REPORT_TIMEOUT_S
         if now > report_deadline:
             return
 

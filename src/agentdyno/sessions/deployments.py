@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from agentdyno.collectors.litellm_deployment import Deployment
@@ -33,12 +33,6 @@ class DeploymentAccess(NamedTuple):
     def in_haste(self, limit_s: float) -> DeploymentAccess:
         """The same, with no more than so much time for logs."""
         return self._replace(logs_limit_s=min(self.logs_limit_s, limit_s))
-
-
-def without_admin_keys(environ: Mapping[str, str], providers: Iterable[Provider]) -> dict[str, str]:
-    """An environment for a harness, which has no business with the admin keys of deployments."""
-    withheld = {provider.deployment_key_env for provider in providers}
-    return {name: value for name, value in environ.items() if name not in withheld}
 
 
 def deployment_at(provider: Provider, environ: Mapping[str, str]) -> Deployment | None:

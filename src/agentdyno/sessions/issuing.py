@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from agentdyno.collectors.litellm_deployment import Deployment
-from agentdyno.core.ids import key_hash, session_key
+from agentdyno.core.ids import attribution, key_hash, session_key
 from agentdyno.core.records import Credential, Session
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.queries import credentials
@@ -61,17 +61,11 @@ class DeploymentKeys:
         if credentials(self._ledger, session.session_id):
             self.revoke(session)  # a deployment has no two keys of one alias
         now_us, alias = self._clock_us(), _alias(session)
-        ids = {
-            "session": session.session_id,
-            "experiment": session.experiment,
-            "variant": session.variant,
-            "task_card": session.task_card,
-        }
         key = self._deployment.generate_key(
             alias,
             max(1, math.ceil((session.expires_at_us - now_us) / 1e6)),
             [session.model] if session.small_model is None else [session.model, session.small_model],
-            {name: value for name, value in ids.items() if value is not None},
+            {name: value for name, value in attribution(session).items() if value is not None},
         )
         with contextlib.ExitStack() as failing:
             failing.callback(self._deployment.delete_keys, [key_hash(key)], alias)

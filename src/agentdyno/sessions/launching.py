@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from agentdyno.core.config import without_admin_keys
 from agentdyno.core.errors import UserError
 from agentdyno.core.records import Session
 from agentdyno.sessions.checks import run_checks
 from agentdyno.sessions.closing import finalize
-from agentdyno.sessions.deployments import without_admin_keys
 from agentdyno.sessions.ending import end
 from agentdyno.sessions.environment import below, render_headless, require_headless
 from agentdyno.sessions.interruption import Interrupted

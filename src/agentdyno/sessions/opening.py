@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from agentdyno.core.config import Config, entity_digest, fingerprint
+from agentdyno.core.config import Config, entity_digest, fingerprint, without_admin_keys
 from agentdyno.core.errors import UserError
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.core.lifecycle import require_next
@@ -17,7 +17,7 @@ from agentdyno.core.price_table import declared_version
 from agentdyno.core.records import HarnessProfile, Provider, Session, TaskCard, Variant
 from agentdyno.core.spend_logs import price_table
 from agentdyno.sessions.closing import finalize, require_session
-from agentdyno.sessions.deployments import DeploymentAccess, deployment_at, without_admin_keys
+from agentdyno.sessions.deployments import DeploymentAccess, deployment_at
 from agentdyno.sessions.environment import program_of, render_environment, template_values, write_files
 from agentdyno.sessions.interruption import Interrupted, Interruptions
 from agentdyno.sessions.issuing import DeploymentKeys, GatewayKeys

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from agentdyno.collectors.spool import SpoolCollector
 
 REPORT_TIMEOUT_S = 2.0
+"""How long the records of an answered request are waited for by whoever needs its row now."""
 _POLL_S = 0.05
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agentdyno.clock import now_us
 from agentdyno.collectors.spool import SpoolCollector
-from agentdyno.core.config import Config, entity_digest, secrets_of
+from agentdyno.core.config import Config, entity_digest, secrets_of, without_admin_keys
 from agentdyno.core.errors import GatewayFault, LedgerUnavailable, UserError
 from agentdyno.core.ids import time_ordered_id
 from agentdyno.core.records import Provider
@@ -71,8 +71,7 @@ class Stand:
         self._config = config
         self._address = (host, port)
         # What a deployment's admin key opens is no business of any child's.
-        admin_keys = {provider.deployment_key_env for provider in config.providers.values()}
-        self._environ = {name: value for name, value in without_ledger(environ).items() if name not in admin_keys}
+        self._environ = without_admin_keys(without_ledger(environ), config.providers.values())
         self._progress = progress
         self._children: list[Child] = []
         self._stopping = threading.Event()

@@ -90,7 +90,7 @@ def agreed(ledger: Ledger, session_ids: Collection[str]) -> Agreed:
     tried = sa.and_(table.c.attempts.is_not(None), table.c.attempts > 0)
     query = sa.select(
         sa.func.count(),
-        _count(tried),
+        count_where(tried),
         sa.cast(sa.func.coalesce(sa.func.sum(table.c.attempts), 0), sa.BigInteger),
         sa.func.count(table.c.litellm_call_id),
         *_token_sums(table),
@@ -178,12 +178,12 @@ def usage(ledger: Ledger, by: Grouping, window: Window) -> tuple[Used, ...]:
         sa.select(
             group,
             sa.func.count(),
-            _count(table.c.status == "ok"),
+            count_where(table.c.status == "ok"),
             sa.func.sum(table.c.cost_usd),
             *unknowns(table),
-            *(_count(table.c.usage_source == source) for source in ("provider", "proxy", "estimated")),
-            _count(sa.and_(consuming, table.c.usage_source.is_(None))),
-            _count(~consuming),
+            *(count_where(table.c.usage_source == source) for source in ("provider", "proxy", "estimated")),
+            count_where(sa.and_(consuming, table.c.usage_source.is_(None))),
+            count_where(~consuming),
             *_token_sums(table),
         )
         .select_from(table.outerjoin(session, table.c.session_id == session.c.session_id))
@@ -218,7 +218,7 @@ def may_have_used(table: sa.Table) -> sa.ColumnElement[bool]:
 def unknowns(table: sa.Table) -> Sequence[sa.ColumnElement[int]]:
     """Of how many requests that may have used tokens the cost, the input and the output are unknown."""
     consuming, fields = may_have_used(table), ("cost_usd", *Uncounted._fields)
-    return [_count(sa.and_(consuming, table.c[field].is_(None))) for field in fields]
+    return [count_where(sa.and_(consuming, table.c[field].is_(None))) for field in fields]
 
 
 def _within(table: sa.Table, window: Window) -> list[sa.ColumnElement[bool]]:
@@ -243,10 +243,15 @@ def _requests(ledger: Ledger, *conditions: sa.ColumnElement[bool]) -> tuple[Requ
         return tuple(record_of(Request, row) for row in connection.execute(query).mappings())
 
 
-def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+def count_where(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    """How many rows hold it; 0 of none."""
     return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
 
 
+def whole_sum(column: sa.Column[int]) -> sa.Cast[int]:
+    """The sum of whole numbers, of which PostgreSQL would make a decimal."""
+    return sa.cast(sa.func.sum(column), sa.BigInteger)
+
+
 def _token_sums(table: sa.Table) -> Sequence[sa.ColumnElement[int]]:
-    # Of whole numbers PostgreSQL makes a decimal.
-    return [sa.cast(sa.func.sum(table.c[field]), sa.BigInteger) for field in TOKEN_FIELDS]
+    return [whole_sum(table.c[field]) for field in TOKEN_FIELDS]

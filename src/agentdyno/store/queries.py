@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from agentdyno.core.records import CONFIGURED, Credential, MetricRollup, Request, Session, UsageSource
 from agentdyno.core.side_calls import NO_INFERENCE
-from agentdyno.store.accounts import Uncounted, unknowns
+from agentdyno.store.accounts import Uncounted, count_where, unknowns, whole_sum
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.rows import configured_of, record_of
 
@@ -92,15 +92,6 @@ def experiment_names(ledger: Ledger) -> tuple[str, ...]:
         return tuple(connection.execute(query).scalars())
 
 
-def _sum(column: sa.Column[int]) -> sa.Cast[int]:
-    # Of whole numbers PostgreSQL makes a decimal.
-    return sa.cast(sa.func.sum(column), sa.BigInteger)
-
-
-def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.sum(sa.case((condition, 1), else_=0))
-
-
 def session_totals(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, SessionTotals]:
     """Totals of each session that has inference requests."""
     table = ledger.tables["request"]
@@ -109,13 +100,13 @@ def session_totals(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, Sess
         sa.select(
             table.c.session_id,
             sa.func.count(),
-            _count(table.c.status == "ok"),
-            _count(sa.and_(table.c.status == "ok", table.c.purpose == "work")),
-            _sum(table.c.input_tokens),
-            _sum(table.c.output_tokens),
+            count_where(table.c.status == "ok"),
+            count_where(sa.and_(table.c.status == "ok", table.c.purpose == "work")),
+            whole_sum(table.c.input_tokens),
+            whole_sum(table.c.output_tokens),
             sa.func.sum(table.c.cost_usd),
-            _count(table.c.usage_source == "proxy"),
-            _count(table.c.usage_source == "estimated"),
+            count_where(table.c.usage_source == "proxy"),
+            count_where(table.c.usage_source == "estimated"),
             *unknowns(table),
         )
         .where(*ours)

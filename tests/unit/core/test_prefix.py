@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.core.request_rows import request_row
 
+from agentdyno.core.metrics import cache_share
 from agentdyno.core.prefix import (
     Break,
     Conversation,
     EstimatedTokens,
-    cache_share,
     conversations,
     estimated_tokens,
 )

@@ -14,7 +14,7 @@ from agentdyno.core.discrepancies import PARTS, TOKEN_FIELDS, TokenField, Witnes
 from agentdyno.core.evidence import Evidence
 from agentdyno.core.exchange import Answered, Entered, Routed, Tried
 from agentdyno.core.side_calls import is_inference
-from agentdyno.core.witnesses import UNKNOWN, harness_tokens, provider_tokens, proxy_tokens
+from agentdyno.core.witnesses import UNKNOWN, answered_attempts, attempt_tokens, harness_tokens, proxy_tokens, summed
 
 figures = st.builds(
     chat_usage,
@@ -32,7 +32,7 @@ def witnesses_of(evidence: Evidence, reports: list[Routed]) -> dict[Witness, Tok
     assert entered is not None
     tokens: dict[Witness, Tokens] = {}
     if evidence.tried:
-        tokens["provider"] = provider_tokens(evidence.tried)
+        tokens["provider"] = summed([attempt_tokens(attempt) for attempt in answered_attempts(evidence.tried)])
     if answer is not None:
         tokens["harness"] = harness_tokens(entered, answer)
     if reports:

@@ -7,7 +7,14 @@ Whatever looks like a secret is refused anywhere in a text, comments included, a
 """
 
 from agentdyno.core.config.entities import FOLDERS
-from agentdyno.core.config.loading import Config, entity_digest, load, missing_secrets, secrets_of
+from agentdyno.core.config.loading import (
+    Config,
+    entity_digest,
+    load,
+    missing_secrets,
+    secrets_of,
+    without_admin_keys,
+)
 from agentdyno.core.config.settings import DeploymentSettings, GatewaySettings, SessionSettings, StandSettings
 from agentdyno.core.fingerprints import fingerprint
 from agentdyno.core.layout import CONFIGS_FOLDER, SETTINGS_FILE
@@ -26,4 +33,5 @@ __all__ = [
     "load",
     "missing_secrets",
     "secrets_of",
+    "without_admin_keys",
 ]

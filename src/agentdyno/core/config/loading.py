@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -85,6 +85,12 @@ def secrets_of(provider: Provider) -> tuple[str, ...]:
     named = [] if provider.api_key_env is None else [provider.api_key_env]
     referred = [value for value in provider.options.values() if value.startswith(ENVIRONMENT_REFERENCE)]
     return tuple(dict.fromkeys([*named, *(value.removeprefix(ENVIRONMENT_REFERENCE) for value in referred)]))
+
+
+def without_admin_keys(environ: Mapping[str, str], providers: Iterable[Provider]) -> dict[str, str]:
+    """An environment for programs that have no business with the admin keys of LiteLLM deployments."""
+    withheld = {provider.deployment_key_env for provider in providers}
+    return {name: value for name, value in environ.items() if name not in withheld}
 
 
 def missing_secrets(config: Config, variant: Variant, environ: Mapping[str, str]) -> list[str]:
