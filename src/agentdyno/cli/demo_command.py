@@ -38,13 +38,11 @@ def demo(
     A tool-calling harness is run too, with scripted answers.
     """
     import os
-    import signal
 
     from agentdyno.cli.edges import current_folder
     from agentdyno.clock import now_us
     from agentdyno.runner.demo import run_demo
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     environ = dict(os.environ)
     if harnesses.is_dir():
         environ["PATH"] = f"{harnesses.resolve()}{os.pathsep}{environ.get('PATH', os.defpath)}"

@@ -104,7 +104,7 @@ def session_context() -> Iterator[Context]:
     import os
     from secrets import token_bytes
 
-    from agentdyno.sessions.interruption import held_interruptions
+    from agentdyno.interruption import held_interruptions
     from agentdyno.sessions.opening import Context
     from agentdyno.sessions.project import find_project, load_project
     from agentdyno.stand.state import running_stand

@@ -77,8 +77,6 @@ def check(
     folder and a HOME of its own, on a stand that is started for it. Ends with exit code 1 when one of them is installed
     and not verified.
     """
-    import signal
-
     from agentdyno.core.jsonable import to_jsonable
     from agentdyno.reporting.harnesses import last_words, render_reports
     from agentdyno.runner.harness_check import Options, check_harnesses
@@ -86,9 +84,6 @@ def check(
     profiles = _chosen(_config(), names or (), every=every)
     if page is not None:
         _require_marks(page)
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(signum, signal.default_int_handler)
     reports: list[HarnessReport] = []
     for report in check_harnesses(
         profiles, _environ(harnesses), Options(refused, limit_s), now_us, lambda line: typer.echo(line, err=True)

@@ -75,7 +75,7 @@ def build_app() -> typer.Typer:
 def run() -> None:
     """Entry point: a mistake of the person is one line and exit code 2, one of ours exit code 1."""
     from agentdyno.core.errors import DynoError
-    from agentdyno.sessions.interruption import Interrupted
+    from agentdyno.interruption import Interrupted
 
     _let_output_replace()
     try:

@@ -205,9 +205,9 @@ def finalize(
     which knows the folder that was worked in.
     """
     from agentdyno.core.errors import UserError
+    from agentdyno.interruption import held_interruptions
     from agentdyno.sessions.closing import finalize as close
     from agentdyno.sessions.closing import require_session
-    from agentdyno.sessions.interruption import held_interruptions
 
     home = current_home()
     with open_ledger(home) as ledger, held_interruptions() as interruptions:

@@ -29,8 +29,8 @@ def up(
     it has to say in logs/up.log of its home.
     """
     import os
-    import signal
 
+    from agentdyno.interruption import held_interruptions
     from agentdyno.logs import configure_logging
     from agentdyno.sessions.closing import close_expired
     from agentdyno.sessions.project import find_project, load_project
@@ -44,10 +44,10 @@ def up(
     home, gateway = current_home(), config.settings.gateway
     configure_logging(home.log("stand"))
     address = (host or gateway.host, gateway.port if port is None else port)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until it is up, both end it like Ctrl-C
-    with Stand(home, config, *address, os.environ, lambda line: typer.echo(line, err=True)) as stand:
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, lambda *_: stand.request_stop())
+    with (
+        held_interruptions() as interruptions,
+        Stand(home, config, *address, os.environ, lambda line: typer.echo(line, err=True), interruptions) as stand,
+    ):
         used = {variant.provider for variant in config.variants.values()}
         missed = {name: secret for name, secret in stand.state.missing_secrets.items() if name in used}
         if missed:
@@ -55,14 +55,15 @@ def up(
         typer.echo(f"{UP}{stand.state.gateway_url}; Ctrl-C or `dyno down` ends it", err=True)
         with open_ledger(home, log="stand") as ledger:
             stand.run(lambda: close_expired(ledger, home, now_us))
+            interruptions.answered()
 
 
 def _up_detached(host: str | None, port: int | None) -> None:
     """Start the stand in the background, and pass on what it says until it is up; an interruption ends it."""
     import os
 
+    from agentdyno.interruption import held_interruptions
     from agentdyno.reporting.wording import ending
-    from agentdyno.sessions.interruption import held_interruptions
     from agentdyno.stand.detached import UP, Detached
     from agentdyno.stand.state import require_stand, running_stand, up_already
 

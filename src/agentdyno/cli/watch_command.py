@@ -23,12 +23,12 @@ def watch(
 
     Those that are there already come first. A request is shown when it has ended.
     """
+    from agentdyno.interruption import held_interruptions
     from agentdyno.reporting.request_lines import HEADING, request_line
     from agentdyno.reporting.session_page import request_document
     from agentdyno.sessions import watching
     from agentdyno.sessions.closing import require_session
     from agentdyno.sessions.deployments import log_reader
-    from agentdyno.sessions.interruption import held_interruptions
     from agentdyno.stand.state import running_stand
 
     home = current_home()

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from agentdyno.core.errors import UserError
 from agentdyno.core.layout import HOME_FOLDER
 from agentdyno.core.records import Request, Session
+from agentdyno.interruption import held_interruptions
 from agentdyno.reporting.variants import VariantTable, variant_table
-from agentdyno.sessions.interruption import held_interruptions
 from agentdyno.sessions.launching import Launch, start_session
 from agentdyno.sessions.opening import Context, Wanted
 from agentdyno.sessions.project import first_configuration, home_of, scaffold
@@ -83,9 +83,9 @@ def run_demo(
     work = _prepare(project)
     home = Home(home_of(project, {}))
     with (
-        Stand(home, config, "127.0.0.1", 0, inner, progress.said) as stand,
-        contextlib.closing(Ledger.open(home.ledger)) as ledger,
         held_interruptions() as interruptions,
+        Stand(home, config, "127.0.0.1", 0, inner, progress.said, interruptions) as stand,
+        contextlib.closing(Ledger.open(home.ledger)) as ledger,
     ):
         context = Context(config, ledger, home, stand.state, inner, clock_us, token_bytes, interruptions)
         progress.planned(len(steps) + 1)

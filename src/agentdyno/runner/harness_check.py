@@ -27,9 +27,9 @@ from agentdyno.core.errors import UserError
 from agentdyno.core.records import HarnessProfile, Request, Variant
 from agentdyno.core.secrets import redact
 from agentdyno.core.side_calls import is_inference
+from agentdyno.interruption import held_interruptions
 from agentdyno.reporting.harnesses import HarnessReport, Listed, Refused
 from agentdyno.sessions.environment import program_of
-from agentdyno.sessions.interruption import held_interruptions
 from agentdyno.sessions.launching import Ended, Launch, start_session
 from agentdyno.sessions.opening import Context, Wanted
 from agentdyno.sessions.project import first_configuration
@@ -136,9 +136,9 @@ def _place(
         folder = Path(stack.enter_context(temporary))
         home = Home(folder / "home")
         home.folder.mkdir(mode=0o700)
-        stand = stack.enter_context(Stand(home, config, "127.0.0.1", 0, environ, said))
-        ledger = stack.enter_context(contextlib.closing(Ledger.open(home.ledger)))
         interruptions = stack.enter_context(held_interruptions())
+        stand = stack.enter_context(Stand(home, config, "127.0.0.1", 0, environ, said, interruptions))
+        ledger = stack.enter_context(contextlib.closing(Ledger.open(home.ledger)))
         yield _Place(
             Context(config, ledger, home, stand.state, environ, clock_us, token_bytes, interruptions), folder, options
         )

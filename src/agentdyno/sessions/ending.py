@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
-from agentdyno.sessions.interruption import FROM_TERMINAL
+from agentdyno.interruption import FROM_TERMINAL
 
 _OWN_WAY_S = 3.0
 _STOP_TIMEOUT_S = 5.0

@@ -11,11 +11,11 @@ from typing import IO, NamedTuple
 from agentdyno.core.config import without_admin_keys
 from agentdyno.core.errors import UserError
 from agentdyno.core.records import Session
+from agentdyno.interruption import Interrupted
 from agentdyno.sessions.checks import run_checks
 from agentdyno.sessions.closing import finalize
 from agentdyno.sessions.ending import end
 from agentdyno.sessions.environment import below, render_headless, require_headless
-from agentdyno.sessions.interruption import Interrupted
 from agentdyno.sessions.opening import Context, Opened, Wanted, aborted_on_failure, open_session
 from agentdyno.sessions.orphans import ends_with_parent
 from agentdyno.sessions.steps import take_step

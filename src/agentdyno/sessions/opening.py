@@ -16,10 +16,10 @@ from agentdyno.core.lifecycle import require_next
 from agentdyno.core.price_table import declared_version
 from agentdyno.core.records import HarnessProfile, Provider, Session, TaskCard, Variant
 from agentdyno.core.spend_logs import price_table
+from agentdyno.interruption import Interrupted, Interruptions
 from agentdyno.sessions.closing import finalize, require_session
 from agentdyno.sessions.deployments import DeploymentAccess, deployment_at
 from agentdyno.sessions.environment import program_of, render_environment, template_values, write_files
-from agentdyno.sessions.interruption import Interrupted, Interruptions
 from agentdyno.sessions.issuing import DeploymentKeys, GatewayKeys
 from agentdyno.sessions.repository import RepositoryFacts, read_repository, storable
 from agentdyno.sessions.steps import log_step, take_step

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from secrets import token_bytes
@@ -30,6 +30,7 @@ from agentdyno.core.records import Provider
 from agentdyno.gateway.litellm_config import litellm_config
 from agentdyno.gateway.prices import price_sources
 from agentdyno.gateway.warm_up import warm_up_provider
+from agentdyno.interruption import Interruptions
 from agentdyno.stand.children import Child
 from agentdyno.stand.home import Home
 from agentdyno.stand.listening import listen
@@ -56,7 +57,10 @@ def _is_alive(url: str) -> bool:
 
 
 class Stand:
-    """Everything that runs while the stand is up. Use it as a context: on leaving, nothing is left running."""
+    """Everything that runs while the stand is up. Use it as a context: on leaving, nothing is left running.
+
+    Interruptions are held, and let through while it waits for a child: none is started that nobody knows of.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Stand:
         port: int,
         environ: Mapping[str, str],
         progress: Callable[[str], None],
+        interruptions: Interruptions,
     ) -> None:
         self._home = home
         self._config = config
@@ -73,8 +78,8 @@ class Stand:
         # What a deployment's admin key opens is no business of any child's.
         self._environ = without_admin_keys(without_ledger(environ), config.providers.values())
         self._progress = progress
+        self._interruptions = interruptions
         self._children: list[Child] = []
-        self._stopping = threading.Event()
         self._lock = -1
         self._ledger: Ledger | None = None
 
@@ -99,7 +104,8 @@ class Stand:
 
     def _start(self) -> None:
         self._take_lock()
-        self._ledger = Ledger.open(self._home.ledger)
+        with self._interruptions.released():
+            self._ledger = Ledger.open(self._home.ledger)
         self._collector = SpoolCollector(self._home.spool, self._ledger, now_us)
         with listen(*self._address) as listener, listen("127.0.0.1", 0) as warm_up_listener:
             served, missing = self._servable()
@@ -168,8 +174,7 @@ class Stand:
             self._home.log(provider.name),
             self._environ,
         )
-        self._children.append(child)
-        child.wait_until(port_file.exists, _PROVIDER_TIMEOUT_S)
+        self._await(child, port_file.exists, _PROVIDER_TIMEOUT_S)
         return f"http://127.0.0.1:{port_file.read_text().strip()}"
 
     def _start_gateway(
@@ -191,17 +196,22 @@ class Stand:
         log_file = self._home.log("gateway")
         environ = {**self._environ, **naming(self._home.ledger)}
         child = Child("the gateway", "agentdyno.gateway", arguments, log_file, environ, (listen_fd, warm_up_fd))
-        self._children.append(child)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        child.wait_until(lambda: _is_alive(url), _GATEWAY_TIMEOUT_S)
+        self._await(child, lambda: _is_alive(url), _GATEWAY_TIMEOUT_S)
         return url
+
+    def _await(self, child: Child, ready: Callable[[], bool], timeout_s: float) -> None:
+        self._children.append(child)
+        with self._interruptions.released():
+            child.wait_until(ready, timeout_s)
 
     # ── run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def run(self, after_each_pass: Callable[[], object] = lambda: None) -> None:
-        """Collect until `request_stop` is called. Raises GatewayFault when a child dies."""
+        """Collect until somebody asks for the end. Raises GatewayFault when a child dies."""
         reachable = True
-        while not self._stopping.wait(_COLLECT_EVERY_S):
+        while not self._interruptions.asked:
+            time.sleep(_COLLECT_EVERY_S)
             try:
                 self._collector.collect()
                 after_each_pass()
@@ -218,14 +228,9 @@ class Stand:
                         f"its records are kept; see {child.log_file}, then start the stand again",
                     )
 
-    def request_stop(self) -> None:
-        """Let `run` return. May be called from a signal handler or another thread."""
-        self._stopping.set()
-
     # ── stop ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _stop(self) -> None:
-        self._stopping.set()
         for child in reversed(self._children):
             self._progress(f"stopping {child.name}")
             was_alive = child.exit_code is None

@@ -217,7 +217,7 @@ def test_sigterm_while_the_stand_starts(tmp_path: Path) -> None:
         starting.terminate()
         stopping = starting.stderr.read()
 
-    assert starting.returncode == 130
+    assert starting.returncode == 143
     assert "stopping provider scripted" in stopping
     assert not (project.home / "stand.json").exists()
     assert [child for child in psutil.process_iter() if str(project.home) in " ".join(_arguments(child))] == []

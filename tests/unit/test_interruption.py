@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from agentdyno.sessions.interruption import Interrupted, held_interruptions
+from agentdyno.interruption import Interrupted, held_interruptions
 
 
 def test_what_is_held_comes_at_the_end() -> None:

@@ -41,6 +41,15 @@ class Interruptions:
         if self._signums:
             raise Interrupted(self._signums[0])
 
+    @property
+    def asked(self) -> bool:
+        """Whether a signal came, and was not answered yet."""
+        return bool(self._signums)
+
+    def answered(self) -> None:
+        """What was asked for is done: nothing is raised for it any more."""
+        self._signums.clear()
+
     @contextlib.contextmanager
     def released(self) -> Iterator[None]:
         """While this lasts, a signal raises Interrupted at once; so does one that came before."""
