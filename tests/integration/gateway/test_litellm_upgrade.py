@@ -1,4 +1,4 @@
-"""What the gateway does when LiteLLM sends past the egress meter, as a later version of it may."""
+"""What the gateway takes for granted of LiteLLM, and what it does where a later version is otherwise."""
 
 from __future__ import annotations
 
@@ -9,12 +9,44 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 import yaml
 
 from agentdyno.gateway.litellm_config import litellm_config
 from agentdyno.gateway.warm_up import warm_up_provider
 from agentdyno.store.address import naming
 from agentdyno.store.ledger import Ledger
+
+ASKING = """
+import asyncio, sys, threading
+import litellm
+from litellm.main import completion
+from agentdyno.gateway.preparation import NAME, PreparingExecutor
+
+async def ask(model):
+    nobody = {"api_base": "http://127.0.0.1:9/v1", "api_key": "none"}
+    try:
+        await litellm.acompletion(model, [{"role": "user", "content": "hi"}], **nobody, max_retries=0)
+    except litellm.InternalServerError:
+        return sum(thread.name.startswith(NAME) for thread in threading.enumerate())
+
+async def main(model):
+    await ask(model)  # only once does its client look, in a thread, at what machine this is
+    asyncio.get_running_loop().set_default_executor(PreparingExecutor(completion))
+    print(await ask(model))
+
+asyncio.run(main(sys.argv[1]))
+"""
+"""Asks for a chat, in vain, and prints how many threads of the event loop were begun for it."""
+
+
+@pytest.mark.parametrize(("model", "threads"), [("openai/m", 0), ("hosted_vllm/m", 1)])
+def test_chats_for_openais_client_are_prepared_in_no_thread(model: str, threads: int) -> None:
+    offline = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    asked = subprocess.run(
+        [sys.executable, "-c", ASKING, model], env=offline, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert asked.stdout.splitlines()[-1] == str(threads)
 
 
 def test_a_gateway_that_would_not_see_the_providers_does_not_come_up(tmp_path: Path) -> None:
