@@ -10,18 +10,24 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from agentdyno.core.config.settings import DeploymentSettings, GatewaySettings, SessionSettings, StandSettings
+from agentdyno.core.config.settings import (
+    CellSettings,
+    DeploymentSettings,
+    GatewaySettings,
+    SessionSettings,
+    StandSettings,
+)
 from agentdyno.core.fields import FieldSpec, fields_of
-from agentdyno.core.records import CONFIGURED, RECORDED, Check, ModelPrice, Route, SideCall
+from agentdyno.core.records import CONFIGURED, RECORDED, Check, Limits, ModelPrice, Route, SetupStep, SideCall
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "schema.md"
 PREFACE = """\
 # Schema
 
-<!-- Generated from src/agentdyno/core/records.py by `make docs`. Edit there. -->
+<!-- Generated from src/agentdyno/core/records by `make docs`. Edit there. -->
 
-Every entity is defined once, in [records.py](../src/agentdyno/core/records.py). The ledger's tables, the YAML that
-people write and this page are all made from that definition.
+Every entity is defined once, in [records](../src/agentdyno/core/records/__init__.py). The ledger's tables, the
+YAML that people write and this page are all made from that definition.
 
 - The unit is in a field's name: `_us` microseconds (points in time count from the Unix epoch, UTC), `_ms` milliseconds,
   `_s` seconds, `_bytes`, `_tokens`, `_usd`.
@@ -49,11 +55,14 @@ NESTED: Mapping[str, type] = {
     "route": Route,
     "check": Check,
     "side_call": SideCall,
+    "setup_step": SetupStep,
+    "limits": Limits,
     "model_price": ModelPrice,
     "stand_settings": StandSettings,
     "gateway_settings": GatewaySettings,
     "session_settings": SessionSettings,
     "deployment_settings": DeploymentSettings,
+    "cell_settings": CellSettings,
 }
 SCALARS: Mapping[Any, str] = {str: "text", int: "integer", float: "number", bool: "yes or no", bytes: "bytes"}
 LINKS: Mapping[type, str] = {record: f"[{name}](#{name})" for name, record in NESTED.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """What an entity may be called."""
@@ -24,3 +25,9 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     if near is not None:
         return f'did you mean "{near}"?'
     return "there is " + (", ".join(f'"{choice}"' for choice in choices) if choices else "none")
+
+
+def is_path_below(path: str) -> bool:
+    """Whether a path as people write it stays below the folder that it is meant for."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from agentdyno.core.ids import digest_bytes
 from agentdyno.core.metrics import METRICS
-from agentdyno.core.records import MetricRollup, Request, Status
+from agentdyno.core.records import MetricRollup, Request, Status, TraceMetric
 from agentdyno.core.side_calls import is_inference
 
 
@@ -23,6 +23,9 @@ class _Group(NamedTuple):
 
     model: str
     status: Status
+
+
+_OF_A_TRACE = _Group("", "ok")
 
 
 class Summary(NamedTuple):
@@ -63,6 +66,24 @@ def rollup_session(requests: Iterable[Request]) -> tuple[MetricRollup, ...]:
             if values:
                 rollups.append(_rollup(session_id, group, name, values))
     return tuple(rollups)
+
+
+def rollup_trace(metrics: Iterable[TraceMetric]) -> tuple[MetricRollup, ...]:
+    """One rollup for each metric of a session's trace, sorted by name. They are of no model, and their status is ok.
+
+    Raises ValueError unless all are of one session.
+    """
+    by_name: defaultdict[str, list[float]] = defaultdict(list)
+    sessions = set()
+    for metric in metrics:
+        sessions.add(metric.session_id)
+        by_name[metric.name].append(metric.value)
+    if not sessions:
+        return ()
+    session_id = sessions.pop()
+    if sessions:
+        raise ValueError("a rollup is of the trace of one session")
+    return tuple(_rollup(session_id, _OF_A_TRACE, name, _sorted_values(by_name[name])) for name in sorted(by_name))
 
 
 def merge(rollups: Iterable[MetricRollup]) -> array[float]:

@@ -17,7 +17,9 @@ KEY_IN_ADDRESS = "gateway_url_with_key"
 """For harnesses that take a base URL and no key. Only the stand's gateway takes a key there."""
 SECRET_NAMES = frozenset({"session_key", KEY_IN_ADDRESS})
 """What holds the session's key."""
-STAND_NAMES = SECRET_NAMES | {"gateway_url", "model", "small_model", "session_id", "files_dir", "workspace"}
+SETUP_NAMES = frozenset({"model", "small_model", "setup_dir"})
+"""What it fills in in setup steps, which are made once for many sessions."""
+STAND_NAMES = SECRET_NAMES | SETUP_NAMES | {"gateway_url", "session_id", "files_dir", "workspace"}
 """What the stand fills in, in every template."""
 COMMAND_NAMES = STAND_NAMES - SECRET_NAMES | {"prompt"}
 """What it fills in in commands: not the key, for everyone on the machine can read the process list."""

@@ -14,7 +14,7 @@ from agentdyno.store.engine import Engines
 VERSION_TABLE = "agentdyno_schema"
 """Where the revision is kept. Alembic's own name for it may be another application's in the same database."""
 _FORMER_VERSION_TABLE = "alembic_version"
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. Kept here so that opening a ledger that is up to date need not load Alembic."""
 _ADVISORY_LOCK = int.from_bytes(b"agentdyn", "big")
 """What processes that would migrate the same PostgreSQL database agree to wait for."""

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    Index,
     LargeBinary,
     MetaData,
     Table,
@@ -72,4 +73,7 @@ def build_metadata() -> MetaData:
         Table(name, metadata, digest, *(_column(spec, references=False) for spec in fields_of(record)))
     for name, record in RECORDED.items():
         Table(name, metadata, *(_column(spec, references=True) for spec in fields_of(record)))
+    # The next open cell of a run is found by it, however many are done.
+    cell = metadata.tables["cell"]
+    Index("ix_cell_run_id_state_position", cell.c.run_id, cell.c.state, cell.c.position)
     return metadata

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.unit.core.request_rows import request_row
 
 from agentdyno.core.ids import digest_bytes
-from agentdyno.core.records import MetricRollup, Request
-from agentdyno.core.rollups import Summary, merge, quantile, rollup_session, summarize
+from agentdyno.core.records import MetricRollup, Request, TraceMetric
+from agentdyno.core.rollups import Summary, merge, quantile, rollup_session, rollup_trace, summarize
 
 values = st.floats(-1e12, 1e12, allow_subnormal=False)
 samples = st.lists(values, min_size=1, max_size=60).map(sorted)
@@ -83,6 +83,28 @@ def test_no_requests_no_rollups() -> None:
 def test_requests_of_one_session_only(session_ids: tuple[str | None, ...]) -> None:
     with pytest.raises(ValueError, match="one session"):
         rollup_session([request_row(session_id=session_id) for session_id in session_ids])
+
+
+def traced(name: str, value: float, session_id: str = "ses_1") -> TraceMetric:
+    return TraceMetric(session_id, 1, 0, name, "ms", value)
+
+
+def test_metrics_of_a_trace_are_rolled_up_by_name() -> None:
+    paint, render = rollup_trace([traced("render_ms", 3.0), traced("paint_ms", 0.0), traced("render_ms", 1.0)])
+
+    assert (paint.metric, paint.n, paint.total) == ("paint_ms", 1, 0.0)
+    assert (render.session_id, render.model, render.status, render.metric) == ("ses_1", "", "ok", "render_ms")
+    assert (render.n, render.total, render.values) == (2, 4.0, struct.pack("<2d", 1.0, 3.0))  # 1 + 3
+    assert render.digest == digest_bytes(render.values)
+    assert rollup_trace([]) == ()
+    with pytest.raises(ValueError, match="one session"):
+        rollup_trace([traced("a", 1.0), traced("a", 1.0, "ses_2")])
+
+
+@given(st.lists(values, min_size=1).flatmap(lambda sample: st.tuples(st.just(sample), st.permutations(sample))))
+def test_the_order_of_a_trace_is_all_one(orders: tuple[list[float], list[float]]) -> None:
+    sample, permuted = ([traced("a", value) for value in order] for order in orders)
+    assert rollup_trace(permuted) == rollup_trace(sample)
 
 
 @given(requests.flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))

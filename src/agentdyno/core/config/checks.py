@@ -9,18 +9,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import get_args, get_origin
 
 from agentdyno.core.config.documents import Path
 from agentdyno.core.config.entities import Entity, Registry
 from agentdyno.core.config.sound import Sound
+from agentdyno.core.config.work import experiment_faults, task_card_faults
 from agentdyno.core.errors import Fault
 from agentdyno.core.fields import fields_of
-from agentdyno.core.names import suggestion
+from agentdyno.core.names import is_path_below, suggestion
 from agentdyno.core.records import CONFIGURED, Surface
-from agentdyno.core.templates import COMMAND_NAMES, KEY_IN_ADDRESS, STAND_NAMES, is_broken, names_in
+from agentdyno.core.templates import (
+    COMMAND_NAMES,
+    KEY_IN_ADDRESS,
+    SECRET_NAMES,
+    SETUP_NAMES,
+    STAND_NAMES,
+    is_broken,
+    names_in,
+)
 
 ENVIRONMENT_REFERENCE = "os.environ/"
 """How LiteLLM is told to take a parameter's value from the environment."""
@@ -32,9 +40,6 @@ _MODEL = re.compile(r"[^\s?#]+")
 _ROUTE_PATH = re.compile(r"(/[^\s/?#]+)*")
 _SURFACES = frozenset(get_args(Surface))
 _NOTHING = Sound({}, frozenset())
-_USED_BY_CHECK: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"file_exists": (), "file_matches": ("pattern",), "json_equals": ("path", "value")}
-)
 
 
 def reference_faults(entity: Entity, registry: Registry) -> Iterator[Fault]:
@@ -138,7 +143,7 @@ def harness_profile_faults(entity: Entity, _: Registry) -> Iterator[Fault]:
             yield entity.fault(("settings", name), "is a name that the stand gives itself")
     yield from _env_faults(entity, settings)
     for path in sound.keys("files"):
-        if not _stays_inside(path):
+        if not is_path_below(path):
             yield entity.fault(("files", path), "is not a path below ${files_dir}")
         yield from _template_faults(entity, ("files", path), STAND_NAMES, settings)
     for position in sound.keys("command"):
@@ -182,39 +187,24 @@ def variant_faults(entity: Entity, registry: Registry) -> Iterator[Fault]:
             what = f'is not a setting of harness profile "{sound.get("harness_profile")}"; {suggestion(name, settings)}'
             yield entity.fault(("settings", name), what)
     yield from _env_faults(entity, settings)
+    for field in ("workspace_files", "home_files"):
+        for path in sound.keys(field):
+            if not is_path_below(path):
+                yield entity.fault((field, path), "is not a path below the folder that it is laid into")
+            yield from _template_faults(entity, (field, path), STAND_NAMES, settings)
+    for position in sound.keys("setup"):
+        yield from _setup_faults(entity, ("setup", position), settings)
 
 
-def task_card_faults(entity: Entity, _: Registry) -> Iterator[Fault]:
-    """A timebox that is no time, files that would lie elsewhere, checks that cannot be carried out."""
-    timebox_s = entity.sound.get("timebox_s")
-    if timebox_s is not None and timebox_s <= 0:
-        yield entity.fault(("timebox_s",), f"is {timebox_s:g}; expected more than 0 seconds")
-    for path in entity.sound.keys("files"):
-        if not _stays_inside(path):
-            yield entity.fault(("files", path), "is not a path below the working folder")
-    for position in entity.sound.keys("checks"):
-        yield from _check_faults(entity, ("checks", position))
-
-
-def experiment_faults(entity: Entity, registry: Registry) -> Iterator[Fault]:
-    """A comparison of nothing, of something with itself, or with a baseline outside of it."""
-    sound = entity.sound
-    for field in ("variants", "task_cards"):
-        if sound.get(field) == []:
-            yield entity.fault((field,), "is empty; expected at least one name")
-        listed: list[str] = []
-        for position in sound.keys(field):
-            name = sound.get(field, position)
-            if name in listed:
-                yield entity.fault((field, position), f'"{name}" is listed twice')
-            elif name is not None:
-                listed.append(name)
-    baseline, variants, repeats = sound.get("baseline"), sound.get("variants"), sound.get("repeats")
-    if variants is not None and baseline in registry["variant"] and baseline not in variants:
-        what = f'"{baseline}" is not one of the variants; {suggestion(baseline, variants)}'
-        yield entity.fault(("baseline",), what)
-    if repeats is not None and repeats < 1:
-        yield entity.fault(("repeats",), f"is {repeats}; expected at least 1")
+def _setup_faults(entity: Entity, path: Path, settings: frozenset[str] | None) -> Iterator[Fault]:
+    """A step that does nothing, has no time, or asks for what there is only once a session is."""
+    command, timeout_s = (*path, "command"), entity.sound.get(*path, "timeout_s")
+    if entity.sound.get(*command) == []:
+        yield entity.fault(command, "is empty; expected a command")
+    if timeout_s is not None and not 0 < timeout_s < math.inf:
+        yield entity.fault((*path, "timeout_s"), f"is {timeout_s:g}; expected more than 0 seconds")
+    for position in entity.sound.keys(*command):
+        yield from _template_faults(entity, (*command, position), SETUP_NAMES, settings)
 
 
 CHECKS: Mapping[str, Callable[[Entity, Registry], Iterator[Fault]]] = MappingProxyType(
@@ -239,7 +229,7 @@ def _asks_for(wanted: str, *documents: Sound) -> bool:
     templates = (
         document.get(field, name)
         for document in documents
-        for field in ("env", "network_guards", "files")
+        for field in ("env", "network_guards", "files", "workspace_files", "home_files")
         for name in document.keys(field)
     )
     return any(template is not None and wanted in names_in(template) for template in templates)
@@ -263,31 +253,9 @@ def _template_faults(
     if is_broken(template):
         yield entity.fault(path, "has a ${ that begins no ${name}; a dollar sign itself is written $$")
     for name in names_in(template):
-        if name in STAND_NAMES - given:
+        if name in SECRET_NAMES - given and given >= COMMAND_NAMES:
             yield entity.fault(
                 path, f"uses ${{{name}}}, which everyone could read in the process list; pass it by env or files"
             )
         elif settings is not None and name not in given | settings:
             yield entity.fault(path, f'uses "{name}", which is not defined; {suggestion(name, given | settings)}')
-
-
-def _check_faults(entity: Entity, path: Path) -> Iterator[Fault]:
-    file, kind, pattern = (entity.sound.get(*path, name) for name in ("file", "kind", "pattern"))
-    if file is not None and not _stays_inside(file):
-        yield entity.fault((*path, "file"), "is not a path inside the session's working folder")
-    for name in ("pattern", "path", "value") if kind is not None else ():
-        used, given = name in _USED_BY_CHECK[kind], entity.sound.get(*path, name) is not None
-        if used and not given and not entity.sound.is_faulty(*path, name):
-            yield entity.fault((*path, name), f"is missing; a {kind} check needs it")
-        if given and not used:
-            yield entity.fault((*path, name), f"is not used by a {kind} check")
-    if pattern is not None:
-        try:
-            re.compile(pattern)
-        except (re.error, OverflowError, RecursionError) as error:
-            yield entity.fault((*path, "pattern"), f"is not a regular expression: {error}")
-
-
-def _stays_inside(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts

@@ -198,7 +198,7 @@ MEANING = [
         changed(PROFILE, "${session_key}", "${prompt}"),
         'configs/harness_profiles/client.yaml:3: env.API_KEY uses "prompt", which is not defined; there is '
         '"files_dir", "gateway_url", "gateway_url_with_key", "model", "retries", "session_id", "session_key", '
-        '"small_model", "workspace"',
+        '"setup_dir", "small_model", "workspace"',
     ),
     (
         changed(PROFILE, '"${prompt}"', '"--key=${session_key}"'),
@@ -322,6 +322,89 @@ MEANING = [
     (
         changed(EXPERIMENT, "baseline: first", "repeats: 0"),
         "configs/experiments/trial.yaml:3: repeats is 0; expected at least 1",
+    ),
+    (
+        changed(TASK_CARD, "checks:", "checks:\n  - {kind: command}"),
+        "configs/task_cards/hello.yaml:4: checks[0].command is missing; a command check needs it",
+    ),
+    (
+        changed(TASK_CARD, "checks:", "checks:\n  - {kind: diff}"),
+        "configs/task_cards/hello.yaml:4: checks[0] limits nothing; a diff check needs one of max_files, max_lines, "
+        "only",
+    ),
+    (
+        changed(TASK_CARD, "checks:", "checks:\n  - {kind: tool_used, at_least: 0}"),
+        "configs/task_cards/hello.yaml:4: checks[0].at_least is 0; expected at least 1",
+    ),
+    (
+        changed(TASK_CARD, "checks:", "checks:\n  - {kind: tests_pass, command: [make], timeout_s: 0}"),
+        "configs/task_cards/hello.yaml:4: checks[0].timeout_s is 0; expected more than 0 seconds",
+    ),
+    (
+        changed(TASK_CARD, "checks:", "commit: main\nchecks:"),
+        "configs/task_cards/hello.yaml:3: commit is of no repository; name it as repository",
+    ),
+    (
+        changed(TASK_CARD, "checks:", "check_files: {../a: b}\nchecks:"),
+        "configs/task_cards/hello.yaml:3: check_files.../a is not a path below the working folder",
+    ),
+    (
+        changed(VARIANT, "settings:", "home_files: {/a: b}\nsettings:"),
+        "configs/variants/first.yaml:4: home_files./a is not a path below the folder that it is laid into",
+    ),
+    (
+        changed(VARIANT, "settings:", "workspace_files: {a: '${model'}\nsettings:"),
+        "configs/variants/first.yaml:4: workspace_files.a has a ${ that begins no ${name}; a dollar sign itself is "
+        "written $$",
+    ),
+    (
+        changed(VARIANT, "settings:", "setup: [{command: []}]\nsettings:"),
+        "configs/variants/first.yaml:4: setup[0].command is empty; expected a command",
+    ),
+    (
+        changed(VARIANT, "settings:", "setup: [{command: [make, '${session_key}']}]\nsettings:"),
+        'configs/variants/first.yaml:4: setup[0].command[1] uses "session_key", which is not defined; there is '
+        '"model", "retries", "setup_dir", "small_model"',
+    ),
+    (
+        changed(VARIANT, "settings:", "setup: [{command: [make], timeout_s: 0}]\nsettings:"),
+        "configs/variants/first.yaml:4: setup[0].timeout_s is 0; expected more than 0 seconds",
+    ),
+    (
+        changed(EXPERIMENT, "baseline: first", "shared_model: large"),
+        'configs/experiments/trial.yaml:1: variants[0] "first" uses the model "small", not the shared one, "large"',
+    ),
+    (
+        changed(EXPERIMENT, "baseline: first", "aa_arm: true"),
+        "configs/experiments/trial.yaml:3: aa_arm repeats the baseline; name one as baseline",
+    ),
+    (
+        changed(EXPERIMENT, "baseline: first", "ablate_parts: [env/A]"),
+        "configs/experiments/trial.yaml:3: ablate_parts are parts of no variant; name it as ablate",
+    ),
+    (
+        changed(EXPERIMENT, "baseline: first", "max_attempts: 0"),
+        "configs/experiments/trial.yaml:3: max_attempts is 0; expected at least 1",
+    ),
+    (
+        changed(EXPERIMENT, "baseline: first", "limits: {processes: 0}"),
+        "configs/experiments/trial.yaml:3: limits.processes is 0; expected more than 0",
+    ),
+    (
+        changed(EXPERIMENT, "baseline: first", "limits: {memory_bytes: 1, guaranteed_memory_bytes: 2}"),
+        "configs/experiments/trial.yaml:3: limits.guaranteed_memory_bytes is 2, more than memory_bytes, 1",
+    ),
+    (
+        {**changed(VARIANT, "small", "large"), "dyno.yaml": "cells: {timebox_s: 0}"},
+        "dyno.yaml:1: cells.timebox_s is 0; expected more than 0 seconds",
+    ),
+    (
+        {**changed(VARIANT, "small", "large"), "dyno.yaml": "cells: {readable: [opt]}"},
+        "dyno.yaml:1: cells.readable[0] is not an absolute path",
+    ),
+    (
+        {**changed(VARIANT, "small", "large"), "dyno.yaml": "cells: {environ: [A=b]}"},
+        "dyno.yaml:1: cells.environ[0] is not the NAME of an environment variable",
     ),
     (
         {**changed(VARIANT, "small", "large"), "dyno.yaml": "gateway: {port: 70000}"},

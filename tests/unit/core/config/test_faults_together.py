@@ -25,7 +25,8 @@ env:
     assert faults_of({**SMALL_PROJECT, VARIANT: variant}) == [
         "configs/variants/first.yaml:1: description expected text, found the number 5; write it in quotes",
         'configs/variants/first.yaml:2: colour is not a field here; there is "description", "env", '
-        '"harness_profile", "model", "name", "provider", "settings", "small_model"',
+        '"harness_profile", "home_files", "model", "name", "provider", "settings", "setup", "small_model", '
+        '"workspace_files"',
         'configs/variants/first.yaml:3: provider "min" is not defined; did you mean "mine"?',
         "configs/variants/first.yaml:7: settings.retries expected text, found the number 0; write it in quotes",
         'configs/variants/first.yaml:8: settings.retrys is not a setting of harness profile "client"; '
@@ -90,7 +91,7 @@ checks:
         "subpattern at position 0",
         "configs/task_cards/hello.yaml:7: checks[2].file is not a path inside the session's working folder",
         "configs/task_cards/hello.yaml:7: checks[2].kind expected one of file_exists, file_matches, json_equals, "
-        'found "file_match"; did you mean "file_matches"?',
+        'command, tests_pass, diff, tool_used, found "file_match"; did you mean "file_matches"?',
         'configs/variants/first.yaml:2: model "smal" is not a model of provider "mine"; did you mean "small"?',
         "configs/variants/first.yaml:4: settings.foo expected text, found the number 1; write it in quotes",
         'configs/variants/first.yaml:4: settings.foo is not a setting of harness profile "client"; there is "retries"',

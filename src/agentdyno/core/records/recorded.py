@@ -1,200 +1,20 @@
-"""Every entity, once.
-
-Configured entities (provider, harness profile, variant, experiment, task card) are written by people in YAML; recorded
-entities (session, credential, request, step, rollup, artifact, …) are written by the stand. Tables, YAML schemas and
-exported columns are derived from these definitions; docs/schema.md is generated from them.
-"""
+"""Entities that the stand writes of sessions, their requests and their traces."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from agentdyno.core.fields import Field
 
-Surface = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini"]
-"""A wire protocol that a harness speaks to the gateway."""
 Purpose = Literal["work", "title", "summary", "probe", "small_model", "token_count", "model_list", "other"]
 """What a request is for. All but `work` are side calls; the last three are no inference."""
-ManagedBy = Literal["local", "scripted"]
-"""A provider that the stand starts itself."""
 Outcome = Literal["completed", "aborted", "invalid"]
 Phase = Literal["chosen", "created", "credentialed", "recorded", "rendered", "launched", "collected", "finalized"]
 Status = Literal["ok", "provider_error", "proxy_error", "rejected", "client_disconnect", "timeout"]
 UsageSource = Literal["provider", "proxy", "estimated"]
-Metering = Literal["transport", "pass_through"]
-"""Where a provider's bytes are read: inside LiteLLM's HTTP client, or on a detour over loopback."""
 Issuer = Literal["gateway", "litellm"]
 """Who issues a session's key: the stand for its own gateway, or a LiteLLM deployment for itself."""
-
-# ── configured ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Route:
-    """How LiteLLM reaches a provider for one surface."""
-
-    litellm_provider: Annotated[str, Field("LiteLLM's provider prefix, e.g. openai or anthropic")]
-    path: Annotated[str, Field("what follows the provider's base_url, e.g. /v1")] = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One test of a session's result."""
-
-    kind: Annotated[
-        Literal["file_exists", "file_matches", "json_equals"],
-        Field("what is tested: a file, its text, or a JSON value in it"),
-    ]
-    file: Annotated[str, Field("path of the file, relative to the session's working folder")]
-    pattern: Annotated[str | None, Field("regular expression that the text must match (file_matches)")] = None
-    path: Annotated[str | None, Field("dotted path into the JSON document (json_equals)")] = None
-    value: Annotated[str | int | float | bool | None, Field("the value that must be found there (json_equals)")] = None
-
-
-@dataclass(frozen=True)
-class ModelPrice:
-    """What a model's tokens cost at a provider."""
-
-    input_usd_per_million: Annotated[float, Field("a million prompt tokens that no cache had", unit="usd")]
-    output_usd_per_million: Annotated[float, Field("a million generated tokens", unit="usd")]
-    cache_read_usd_per_million: Annotated[
-        float | None, Field("a million tokens read from the cache; unknown when absent", unit="usd")
-    ] = None
-    cache_write_usd_per_million: Annotated[
-        float | None, Field("a million tokens written to the cache; unknown when absent", unit="usd")
-    ] = None
-    cache_write_1h_usd_per_million: Annotated[
-        float | None, Field("a million tokens written to stay an hour; as cache_write when absent", unit="usd")
-    ] = None
-    reasoning_usd_per_million: Annotated[
-        float | None, Field("a million tokens of reasoning; as output when absent", unit="usd")
-    ] = None
-
-
-@dataclass(frozen=True)
-class Provider:
-    """An upstream inference provider: its routes, its secret's name, its models."""
-
-    name: Annotated[str, Field("name, unique among providers", index=True)]
-    routes: Annotated[Mapping[Surface, Route], Field("LiteLLM route for each surface that a harness may use")]
-    models: Annotated[tuple[str, ...], Field("the provider's own model ids that variants may name")]
-    description: Annotated[str, Field("one line for people")] = ""
-    base_url: Annotated[str | None, Field("address of the provider; LiteLLM's default when absent")] = None
-    api_key_env: Annotated[str | None, Field("NAME of the environment variable that holds the secret")] = None
-    managed: Annotated[ManagedBy | None, Field("started by the stand itself: local or scripted")] = None
-    options: Annotated[Mapping[str, str], Field("further LiteLLM parameters, e.g. vertex_project")] = field(
-        default_factory=dict
-    )
-    prices: Annotated[Mapping[str, ModelPrice], Field("prices by model, in the place of those in LiteLLM's table")] = (
-        field(default_factory=dict)
-    )
-    metering: Annotated[
-        Metering, Field("where its bytes are read: pass_through where its path goes round LiteLLM's HTTP client")
-    ] = "transport"
-    deployment_key_env: Annotated[
-        str | None,
-        Field(
-            "NAME of the variable with the admin key of a LiteLLM deployment at base_url, which issues the keys itself"
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class SideCall:
-    """How one kind of a harness's side calls is told from its work: all that is given must hold of the request."""
-
-    purpose: Annotated[Literal["title", "summary", "probe"], Field("what such a request is for")]
-    offers_tools: Annotated[bool | None, Field("whether it offers the model any tool")] = None
-    small_model: Annotated[bool | None, Field("whether it asks for the variant's small model")] = None
-    at_most_output_tokens: Annotated[
-        int | None, Field("it limits its answer to so many tokens, or to fewer", unit="tokens")
-    ] = None
-
-
-@dataclass(frozen=True)
-class HarnessProfile:
-    """How a harness is pointed at the gateway, and how it is launched headless. Templates use `${name}`."""
-
-    name: Annotated[str, Field("name, unique among harness profiles", index=True)]
-    surface: Annotated[Surface, Field("the wire protocol that the harness speaks")]
-    env: Annotated[Mapping[str, str], Field("environment variables, templates")]
-    description: Annotated[str, Field("one line for people")] = ""
-    network_guards: Annotated[
-        Mapping[str, str], Field("further variables, templates: they end what it does on the network beside its model")
-    ] = field(default_factory=dict)
-    files: Annotated[Mapping[str, str], Field("configuration files to render below ${files_dir}: path to template")] = (
-        field(default_factory=dict)
-    )
-    command: Annotated[tuple[str, ...], Field("headless command, templates; ${prompt} is the task card's")] = ()
-    version_command: Annotated[tuple[str, ...], Field("command that prints the harness's version")] = ()
-    settings: Annotated[Mapping[str, str], Field("names and defaults of settings that a variant may change")] = field(
-        default_factory=dict
-    )
-    side_calls: Annotated[tuple[SideCall, ...], Field("how its side calls are known; the first that fits says it")] = ()
-    id_headers: Annotated[
-        tuple[str, ...], Field("request headers in which it sends ids of its own, of its session, thread or agent")
-    ] = ()
-    install: Annotated[str, Field("command that installs it, for people")] = ""
-    scripted_model: Annotated[str, Field("script that takes it through `dyno harness check`")] = "write-file"
-    deferred: Annotated[str | None, Field("why it cannot be verified; none when it can")] = None
-    limits: Annotated[tuple[str, ...], Field("known limits, each with its source")] = ()
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Provider route + model + harness profile + harness settings."""
-
-    name: Annotated[str, Field("name, unique among variants", index=True)]
-    provider: Annotated[str, Field("provider", ref="provider.name")]
-    model: Annotated[str, Field("model, one of the provider's; also the name that the harness asks for")]
-    harness_profile: Annotated[str, Field("harness profile", ref="harness_profile.name")]
-    description: Annotated[str, Field("one line for people")] = ""
-    small_model: Annotated[
-        str | None, Field("model for the harness's side calls, one of the provider's; `model` when absent")
-    ] = None
-    settings: Annotated[Mapping[str, str], Field("values for the settings that the harness profile declares")] = field(
-        default_factory=dict
-    )
-    env: Annotated[Mapping[str, str], Field("further environment variables, templates")] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TaskCard:
-    """The work: repository and commit, goal, starting prompt, stop condition, timebox, checks."""
-
-    name: Annotated[str, Field("name, unique among task cards", index=True)]
-    goal: Annotated[str, Field("what is to be achieved, in words")]
-    prompt: Annotated[str, Field("the starting prompt, given to the harness verbatim")]
-    repository: Annotated[
-        str | None, Field("repository that the work starts from, URL or path; recorded, not fetched yet")
-    ] = None
-    commit: Annotated[str | None, Field("commit that the work starts from; recorded, not checked out yet")] = None
-    stop_condition: Annotated[str, Field("when the work is over, in words")] = ""
-    timebox_s: Annotated[
-        float | None, Field("time that the harness should have; recorded, not enforced yet", unit="s")
-    ] = None
-    files: Annotated[Mapping[str, str], Field("files laid into the working folder before the start: path to text")] = (
-        field(default_factory=dict)
-    )
-    checks: Annotated[tuple[Check, ...], Field("tests of the result")] = ()
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A named comparison of one or more variants over task cards."""
-
-    name: Annotated[str, Field("name, unique among experiments", index=True)]
-    variants: Annotated[tuple[str, ...], Field("variants to compare", ref="variant.name")]
-    task_cards: Annotated[tuple[str, ...], Field("task cards that every variant works on", ref="task_card.name")]
-    description: Annotated[str, Field("the question, in one line")] = ""
-    baseline: Annotated[str | None, Field("the variant that others are compared with", ref="variant.name")] = None
-    repeats: Annotated[int, Field("sessions for each variant and task card")] = 1
-
-
-# ── recorded ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -322,9 +142,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Step:
-    """One recorded action of a session, from its trace. Not written yet."""
+    """One recorded action of a session, from its trace."""
 
-    step_id: Annotated[str, Field("time-ordered id", key=True)]
+    step_id: Annotated[str, Field("session's id and the position in its trace", key=True)]
     session_id: Annotated[str, Field("session", index=True, ref="session.session_id")]
     sequence: Annotated[int, Field("position in the session's trace")]
     at_us: Annotated[int, Field("when it began", unit="us")]
@@ -336,8 +156,23 @@ class Step:
 
 
 @dataclass(frozen=True)
+class TraceMetric:
+    """One value that a session's trace gave a name and a unit."""
+
+    session_id: Annotated[str, Field("session", key=True, ref="session.session_id")]
+    sequence: Annotated[int, Field("position in the session's trace", key=True)]
+    at_us: Annotated[int, Field("when it was measured", unit="us")]
+    name: Annotated[str, Field("metric's name", index=True)]
+    unit: Annotated[str, Field("its unit")]
+    value: Annotated[float, Field("its value")]
+
+
+@dataclass(frozen=True)
 class MetricRollup:
-    """The sorted values of one metric over one closed session's requests of one model and status."""
+    """The sorted values of one metric over one closed session's requests of one model and status.
+
+    A metric of its trace is of no model, and its status is ok.
+    """
 
     session_id: Annotated[str, Field("session", key=True, ref="session.session_id")]
     model: Annotated[str, Field("model that the harness named; empty when it named none", key=True)]
@@ -382,26 +217,3 @@ class UnreadableRecord:
     size_bytes: Annotated[int, Field("its length", unit="bytes")]
     digest: Annotated[str, Field("digest of its bytes")]
     reason: Annotated[str, Field("why it could not be read")]
-
-
-CONFIGURED: Mapping[str, type] = MappingProxyType(
-    {
-        "provider": Provider,
-        "harness_profile": HarnessProfile,
-        "variant": Variant,
-        "task_card": TaskCard,
-        "experiment": Experiment,
-    }
-)
-RECORDED: Mapping[str, type] = MappingProxyType(
-    {
-        "session": Session,
-        "credential": Credential,
-        "request": Request,
-        "step": Step,
-        "metric_rollup": MetricRollup,
-        "artifact": Artifact,
-        "spool_cursor": SpoolCursor,
-        "unreadable_record": UnreadableRecord,
-    }
-)
