@@ -7,8 +7,11 @@ where a later record knows more, replaces. What belongs together is committed to
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -19,7 +22,6 @@ from agentdyno.core.lifecycle import MovedMeanwhile, OutOfOrder, require_next
 from agentdyno.core.records import (
     CONFIGURED,
     Credential,
-    MetricRollup,
     Outcome,
     Phase,
     Request,
@@ -27,7 +29,6 @@ from agentdyno.core.records import (
     SpoolCursor,
     UnreadableRecord,
 )
-from agentdyno.core.rollups import rollup_session
 from agentdyno.store.address import LedgerAddress
 from agentdyno.store.bulk import by_keys, write_rows
 from agentdyno.store.credentials import CredentialScope, scope_of, scope_sql
@@ -35,6 +36,7 @@ from agentdyno.store.engine import Engines, engines_at
 from agentdyno.store.migrate import Upgraded, bring_up_to_date
 from agentdyno.store.request_rows import Rows, write_requests
 from agentdyno.store.rows import column_names, flattener, record_of
+from agentdyno.store.session_rows import for_sessions, rebuild_rollups, requests_in
 from agentdyno.store.statements import IGNORE_KNOWN, advance_cursor, insert
 from agentdyno.store.tables import build_metadata
 from agentdyno.store.unavailable import unavailable
@@ -47,6 +49,18 @@ class Absorbed(NamedTuple):
 
     written: int
     rebuilt_sessions: tuple[str, ...]
+
+
+class Closing(NamedTuple):
+    """The end of a headless session: all that its last steps find out."""
+
+    session_id: str
+    outcome: Outcome
+    notes: str | None
+    launched_at_us: int | None
+    command_exit_code: int | None
+    checks_passed: int | None
+    checks_total: int | None
 
 
 class _Locked(NamedTuple):
@@ -62,6 +76,10 @@ class Ledger:
     def __init__(self, address: LedgerAddress, engines: Engines) -> None:
         self.address = address
         self._engines = engines
+        # SQLite makes whoever comes second sleep, for milliseconds: within a process one hands over to the next.
+        self._turn: AbstractContextManager[object] = (
+            threading.Lock() if isinstance(address, Path) else contextlib.nullcontext()
+        )
         self.metadata = build_metadata()
         self.tables = self.metadata.tables
 
@@ -119,7 +137,7 @@ class Ledger:
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A connection whose changes are committed together, or not at all."""
-        with self._faults_named(), self._engines.writing.connect() as connection, connection.begin():
+        with self._turn, self._faults_named(), self._engines.writing.connect() as connection, connection.begin():
             yield connection
 
     # ── configuration ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,6 +159,12 @@ class Ledger:
         """Insert a new session's row."""
         with self.write() as connection:
             self._insert(connection, "session", session)
+
+    def begin_session(self, session: Session, credential: Credential) -> None:
+        """Insert a new session's row and its first credential, in one transaction."""
+        with self.write() as connection:
+            self._insert(connection, "session", session)
+            self._insert(connection, "credential", credential)
 
     def _insert(self, connection: Connection, table: str, entity: Any) -> None:
         record: type = type(entity)
@@ -202,14 +226,14 @@ class Ledger:
         with self.write() as connection:
             if self._locked(connection, [credential.session_id]).finalized:
                 raise OutOfOrder(f"session {credential.session_id} is over", "create another")
-            self._revoke(connection, credential.session_id, credential.created_at_us)
+            self._revoke(connection, [credential.session_id], credential.created_at_us)
             self._insert(connection, "credential", credential)
 
-    def revoke(self, session_id: str, now_us: int) -> None:
-        """Revoke every credential of a session; those revoked before keep their time."""
+    def revoke(self, session_ids: Sequence[str], now_us: int) -> None:
+        """Revoke every credential of these sessions; those revoked before keep their time."""
         with self.write() as connection:
-            self._locked(connection, [session_id])
-            self._revoke(connection, session_id, now_us)
+            self._locked(connection, session_ids)
+            self._revoke(connection, session_ids, now_us)
 
     def _locked(self, connection: Connection, session_ids: Iterable[str]) -> _Locked:
         """Hold sessions as they are until the transaction ends, and say which of them are over.
@@ -217,23 +241,14 @@ class Ledger:
         Whoever decides by a session's end, or changes what belongs to a session, holds it first; several are taken in
         the order of their ids, and before everything else, so that nobody waits in a circle.
         """
-        table = self.tables["session"]
-        query = (
-            sa.select(table.c.session_id, table.c.ended_at_us)
-            .where(table.c.session_id.in_(sorted(session_ids)))
-            .order_by(table.c.session_id)
-            .with_for_update(key_share=True)
-        )
-        rows = connection.execute(query).all()
+        lock = "" if connection.dialect.name == "sqlite" else "FOR NO KEY UPDATE"
+        query = f"SELECT session_id, ended_at_us FROM session WHERE {{ours}} ORDER BY session_id {lock}"  # noqa: S608
+        rows = for_sessions(connection, query, session_ids).all()
         return _Locked(tuple(row.session_id for row in rows if row.ended_at_us is not None))
 
-    def _revoke(self, connection: Connection, session_id: str, now_us: int) -> None:
-        table = self.tables["credential"]
-        connection.execute(
-            sa.update(table)
-            .where(table.c.session_id == session_id, table.c.revoked_at_us.is_(None))
-            .values(revoked_at_us=now_us)
-        )
+    def _revoke(self, connection: Connection, session_ids: Sequence[str], now_us: int) -> None:
+        revoke = "UPDATE credential SET revoked_at_us = ? WHERE revoked_at_us IS NULL AND {ours}"
+        for_sessions(connection, revoke, session_ids, now_us)
 
     def credential_scope(self, key_hash: str) -> CredentialScope | None:
         """What a key with this hash may do; None when no such key was ever issued.
@@ -283,8 +298,8 @@ class Ledger:
                 statement = advance_cursor(self._engines.placeholder)
                 connection.exec_driver_sql(statement, flattener(SpoolCursor)(cursor))
             rebuilt = finalized if written else ()
-            for session_id in rebuilt:
-                self._rebuild_rollups(connection, session_id)
+            if rebuilt:
+                rebuild_rollups(connection, self.tables, rebuilt)
         return Absorbed(written, rebuilt)
 
     def _write(
@@ -303,16 +318,7 @@ class Ledger:
     def requests(self, session_id: str) -> tuple[Request, ...]:
         """The requests of a session, in the order they came in."""
         with self.read() as connection:
-            return self._requests(connection, session_id)
-
-    def _requests(self, connection: Connection, session_id: str) -> tuple[Request, ...]:
-        table = self.tables["request"]
-        query = (
-            sa.select(table)
-            .where(table.c.session_id == session_id)
-            .order_by(table.c.started_at_us, table.c.request_key)
-        )
-        return tuple(record_of(Request, row) for row in connection.execute(query).mappings())
+            return requests_in(connection, [session_id]).get(session_id, ())
 
     # ── rollups ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -329,11 +335,26 @@ class Ledger:
             if result.rowcount != 1:
                 raise MovedMeanwhile(f"session {session_id} is not collected", "look again: `dyno session show`")
             # Once more: a key may have been rotated while the session was being closed.
-            self._revoke(connection, session_id, ended_at_us)
-            self._rebuild_rollups(connection, session_id)
+            self._revoke(connection, [session_id], ended_at_us)
+            rebuild_rollups(connection, self.tables, [session_id])
 
-    def _rebuild_rollups(self, connection: Connection, session_id: str) -> None:
-        table = self.tables["metric_rollup"]
-        connection.execute(sa.delete(table).where(table.c.session_id == session_id))
-        rollups = rollup_session(self._requests(connection, session_id))
-        self._write(connection, "metric_rollup", MetricRollup, [flattener(MetricRollup)(item) for item in rollups])
+    def close_sessions(self, connection: Connection, closings: Sequence[Closing], ended_at_us: int) -> None:
+        """Take sessions through all the steps that they have left, within a transaction; those that are over stay so.
+
+        Nothing but the key was handed out before, and nothing happens between these steps that a reader could miss.
+        """
+        names = ("outcome", "notes", "launched_at_us", "command_exit_code", "checks_passed", "checks_total")
+        places = self._engines.placeholder
+        values = ", ".join(f"{name} = {places}" for name in names)
+        statement = (
+            f"UPDATE session SET phase = 'finalized', ended_at_us = {places}, {values} "  # noqa: S608 - names of ours
+            f"WHERE session_id = {places} AND ended_at_us IS NULL"
+        )
+        over = self._locked(connection, [closing.session_id for closing in closings]).finalized
+        left = [closing for closing in closings if closing.session_id not in over]
+        if left:
+            session_ids = [closing.session_id for closing in left]
+            ends = [(ended_at_us, *closing[1:], closing.session_id) for closing in left]
+            connection.exec_driver_sql(statement, ends)
+            self._revoke(connection, session_ids, ended_at_us)
+            rebuild_rollups(connection, self.tables, session_ids)

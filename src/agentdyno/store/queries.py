@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -13,9 +14,9 @@ from agentdyno.core.side_calls import NO_INFERENCE
 from agentdyno.store.accounts import Uncounted, count_where, unknowns, whole_sum
 from agentdyno.store.ledger import Ledger
 from agentdyno.store.rows import configured_of, record_of
+from agentdyno.store.session_rows import requests_in
 
 R = TypeVar("R")
-
 _KEYS_AT_ONCE = 500
 """A statement takes so many values, or fewer."""
 
@@ -125,6 +126,12 @@ def session_totals(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, Sess
         }
 
 
+def requests_of(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, tuple[Request, ...]]:
+    """The requests of each session that has any, in the order they came in."""
+    with ledger.read() as connection:
+        return requests_in(connection, session_ids)
+
+
 def requests_beside(ledger: Ledger, session_id: str, seen: Collection[str]) -> tuple[Request, ...]:
     """The requests of a session that are not among `seen`, by their keys, in the order they came in.
 
@@ -137,13 +144,18 @@ def requests_beside(ledger: Ledger, session_id: str, seen: Collection[str]) -> t
         unseen = [key for key in keys if key not in seen]
         rows = [
             row
-            for start in range(0, len(unseen), _KEYS_AT_ONCE)
-            for row in connection.execute(
-                sa.select(table).where(table.c.request_key.in_(unseen[start : start + _KEYS_AT_ONCE]))
-            ).mappings()
+            for part in _in_parts(unseen)
+            for row in connection.execute(sa.select(table).where(table.c.request_key.in_(part))).mappings()
         ]
     found = (record_of(Request, row) for row in rows)
     return tuple(sorted(found, key=lambda request: (request.started_at_us, request.request_key)))
+
+
+def _in_parts(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Keys, as many at a time as a statement takes."""
+    left = iter(keys)
+    while part := list(islice(left, _KEYS_AT_ONCE)):
+        yield part
 
 
 def other_sources(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, dict[UsageSource, int]]:
@@ -159,6 +171,18 @@ def other_sources(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, dict[
         for session_id, source, count in connection.execute(query):
             found[session_id][source] = count
     return dict(found)
+
+
+def sessions_that_worked(ledger: Ledger, session_ids: Sequence[str]) -> frozenset[str]:
+    """Those of which a request of the harness's work succeeded: without one there is no success."""
+    table = ledger.tables["request"]
+    query = (
+        sa.select(table.c.session_id)
+        .where(table.c.session_id.in_(session_ids), table.c.status == "ok", table.c.purpose == "work")
+        .distinct()
+    )
+    with ledger.read() as connection:
+        return frozenset(connection.execute(query).scalars())
 
 
 def rollups_by_session(ledger: Ledger, session_ids: Sequence[str]) -> dict[str, tuple[MetricRollup, ...]]:

@@ -45,12 +45,22 @@ def flattener(record: type) -> Callable[[Any], tuple[Any, ...]]:
 
 def record_of(record: type[R], row: RowMapping) -> R:
     """A recorded entity from its row. Columns that the record does not have are left out."""
-    specs = fields_of(cast("type", record))
-    values = {spec.name: row[spec.name] for spec in specs}
-    for spec in specs:
-        if spec.type is bool and values[spec.name] is not None:
-            values[spec.name] = bool(values[spec.name])
+    kind = cast("type", record)
+    values = {name: row[name] for name in column_names(kind)}
+    for name, restored in _restored(kind):
+        if values[name] is not None:
+            values[name] = restored(values[name])
     return record(**values)
+
+
+@functools.cache
+def _restored(record: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """The columns that are not kept as they are, and what makes of each the field again."""
+    return tuple(
+        (spec.name, bool if spec.type is bool else functools.partial(msgspec.json.decode, type=spec.type))
+        for spec in fields_of(record)
+        if spec.type is bool or is_json(spec)
+    )
 
 
 def configured_of(record: type[R], row: RowMapping) -> R:

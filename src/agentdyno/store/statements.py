@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 from agentdyno.core.records import Request, SpoolCursor
@@ -15,6 +16,7 @@ def listed(columns: Iterable[str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)
 
 
+@functools.cache
 def insert(table: str, columns: Sequence[str], placeholder: str) -> str:
     """Insert one row of values."""
     places = ", ".join([placeholder] * len(columns))

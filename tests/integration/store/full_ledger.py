@@ -6,9 +6,16 @@ from tests.integration.ledgers import add_session
 from tests.integration.store.request_rows import request_row
 
 from agentdyno.core.records import Credential, HarnessProfile, Provider, Route, SpoolCursor, UnreadableRecord, Variant
+from agentdyno.core.trace import parse_trace
 from agentdyno.store.ledger import Ledger
+from agentdyno.store.traces import write_trace
 
 REQUESTS = 30
+TRACE = """
+{"type": "step", "kind": "tool_call", "name": "bash", "ok": false}
+{"type": "metric", "name": "render_ms", "unit": "µs", "value": 0.1}
+{"type": "metric", "name": "render_ms", "unit": "µs", "value": 3}
+"""
 
 
 def fill(ledger: Ledger, prefix: str = "a") -> None:
@@ -28,6 +35,7 @@ def fill(ledger: Ledger, prefix: str = "a") -> None:
             for number in range(REQUESTS)
         ]
         ledger.absorb(rows, SpoolCursor(f"gw_{prefix}", 1, 100, False))
+        write_trace(ledger, session_id, parse_trace([TRACE.encode()], session_id, 4_000))
     ledger.absorb(
         [request_row(f"req_{prefix}_nobody", None)],
         unreadable=[UnreadableRecord(f"gw_{prefix}", 1, offset, 7, "sha256:0", "torn") for offset in (5, 50, 500)],

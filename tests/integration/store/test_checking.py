@@ -30,6 +30,8 @@ def test_a_whole_ledger_has_no_faults(ledgers: Ledgers) -> None:
         "session": 2,
         "credential": 2,
         "request": 2 * REQUESTS + 1,
+        "step": 2,
+        "trace_metric": 4,
         "metric_rollup": rows["metric_rollup"],
         "spool_cursor": 1,
         "unreadable_record": 3,
@@ -127,4 +129,8 @@ def test_a_reference_to_nowhere_is_counted(ledgers: Ledgers) -> None:
                 connection.cursor().execute(statement)
             connection.commit()
         engine.dispose()
-        assert check(ledger).faults == ("credential.session_id of 1 rows points to no session.session_id",)
+        assert check(ledger).faults == (
+            "credential.session_id of 1 rows points to no session.session_id",
+            "step.session_id of 1 rows points to no session.session_id",
+            "trace_metric.session_id of 2 rows points to no session.session_id",
+        )

@@ -69,7 +69,7 @@ def test_a_session_that_ends_while_it_gets_a_key_has_no_live_one(ledgers: Ledger
 
     with opened(ledgers) as ledger:
         add_session(ledger, phase="collected")
-        at_once(issue, lambda: ledger.close_session("ses_1", "completed", 5, None), lambda: ledger.revoke("ses_1", 5))
+        at_once(issue, lambda: ledger.close_session("ses_1", "completed", 5, None), lambda: ledger.revoke(["ses_1"], 5))
         scopes = [ledger.credential_scope(key) for key in keys]
         assert all(scope is None or scope.revoked_at_us is not None for scope in scopes)
 

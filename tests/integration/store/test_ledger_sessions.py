@@ -160,8 +160,8 @@ def test_a_new_key_revokes_the_older_ones_of_its_session(ledger: Ledger) -> None
 def test_a_revoked_key_keeps_the_time_of_its_revocation(ledger: Ledger) -> None:
     ledger.issue(credential("first", 1_000))
     ledger.issue(credential("second", 2_000))
-    ledger.revoke("ses_1", 3_000)
-    ledger.revoke("ses_1", 4_000)
+    ledger.revoke(["ses_1"], 3_000)
+    ledger.revoke(["ses_1"], 4_000)
     assert [scope_of(ledger, name).revoked_at_us for name in ("first", "second")] == [2_000, 3_000]
 
 

@@ -27,6 +27,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     float: st.floats(allow_nan=False),
     bool: st.booleans(),
     bytes: st.binary(),
+    tuple[str, ...]: st.lists(st.text()).map(tuple),
 }
 
 
@@ -76,7 +77,8 @@ def test_a_configured_entity_is_kept_whole_under_its_digest(ledgers: Ledgers) ->
         with ledger.read() as connection:
             row = connection.execute(sa.select(ledger.tables["task_card"])).mappings().one()
     kept = {
-        name: json.loads(row[name]) if name in ("files", "checks") else row[name] for name in column_names(TaskCard)
+        name: json.loads(row[name]) if name in ("files", "checks", "check_files") else row[name]
+        for name in column_names(TaskCard)
     }
     assert kept == to_jsonable(card)
     assert row["digest"] == content_digest(card)
