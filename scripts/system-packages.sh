@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs from Debian's packages what the stand needs of the system and finds missing, and says what it adds.
-# As root, or through sudo. Does nothing, and needs no rights, where nothing is missing.
+# As root, or through sudo. Does nothing, and needs no rights, where nothing is missing. What only some task needs is
+# named as an argument, by its package, whose command is called the same: scripts/system-packages.sh parallel
 set -euo pipefail
 
 missing=()
@@ -14,7 +15,11 @@ need make make --version
 need gcc cc --version
 need python3 python3 --version
 need python3-venv python3 -c 'import ensurepip, venv'
+need bubblewrap bwrap --version # the walls around headless cells
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+for package in "$@"; do
+  need "$package" "$package" --version
+done
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -1,4 +1,4 @@
-"""`python -m agentdyno.gateway`: started by the stand, which hands over the listening socket."""
+"""`python -m agentdyno.gateway`: started by the stand, which hands over the listening sockets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--spool", type=Path, required=True)
     parser.add_argument("--gateway-id", required=True)
     parser.add_argument("--litellm-config", type=Path, required=True)
-    parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--listen-fd", type=int, required=True, action="append", help="may be given again")
     parser.add_argument("--warm-up-fd", type=int, required=True)
     parser.add_argument("--price-sources", type=Path, required=True)
     parser.add_argument("--secret-env", action="append", default=[], help="NAME of a variable whose value is a secret")
@@ -40,7 +40,8 @@ def main() -> None:
         arguments.litellm_config,
         arguments.price_sources,
     )
-    listener, warm_up_listener = (socket.socket(fileno=fd) for fd in (arguments.listen_fd, arguments.warm_up_fd))
+    listeners = [socket.socket(fileno=fd) for fd in arguments.listen_fd]
+    warm_up_listener = socket.socket(fileno=arguments.warm_up_fd)
     # LiteLLM prints, traces included, past the log and its redaction.
     with (
         Path(os.devnull).open("w") as nowhere,
@@ -49,7 +50,7 @@ def main() -> None:
         # uvloop, where it is installed: LiteLLM's own command line serves on it too.
         asyncio.Runner(loop_factory=auto_loop_factory()) as runner,
     ):
-        lost_records = runner.run(serve(settings, listener, warm_up_listener))
+        lost_records = runner.run(serve(settings, listeners, warm_up_listener))
         # Nothing more is written. To sort LiteLLM's heap once more on the way out would take seconds.
         gc.freeze()
     if lost_records:

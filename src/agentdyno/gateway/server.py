@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -40,6 +40,7 @@ from agentdyno.gateway.garbage import collected_between_events
 from agentdyno.gateway.ingress import IngressMeter
 from agentdyno.gateway.litellm_config import passed_through
 from agentdyno.gateway.pass_through import PassThrough, serve_pass_through
+from agentdyno.gateway.preparation import PreparingExecutor
 from agentdyno.gateway.prices import PriceSource, resolved_prices
 from agentdyno.gateway.telemetry import Telemetry
 from agentdyno.gateway.warm_up import warm_up
@@ -96,6 +97,12 @@ def _litellm_app(spool: SpoolWriter, egress: EgressMeter, passing: PassThrough) 
     meter_litellm(egress, passing.leads_to)
     app: ASGIApp = proxy_server.app
     return app
+
+
+def _executor() -> PreparingExecutor:
+    from litellm.main import completion
+
+    return PreparingExecutor(completion)
 
 
 def _keep_response_ids() -> None:
@@ -181,8 +188,8 @@ async def _write_last(spool: SpoolWriter) -> int:
             return 0
 
 
-async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_listener: socket.socket) -> int:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight and flush every record.
+async def serve(settings: GatewaySettings, listeners: Sequence[socket.socket], warm_up_listener: socket.socket) -> int:
+    """Serve, the same on every listener, until SIGTERM or SIGINT, then finish what is in flight and flush every record.
 
     The number of records that the disk did not take.
     """
@@ -193,10 +200,11 @@ async def serve(settings: GatewaySettings, listener: socket.socket, warm_up_list
     try:
         async with serve_pass_through(egress, addresses) as passing:
             app = _litellm_app(spool, egress, passing)
+            asyncio.get_running_loop().set_default_executor(_executor())
             prices = _read_prices(settings.price_sources)
             async with credentials_of(settings.ledger) as look_up:
                 meter = _meter(app, look_up, spool, prices)
-                await _serve(meter, egress, functools.partial(warm_up, app, warm_up_listener), listener, spool)
+                await _serve(meter, egress, functools.partial(warm_up, app, warm_up_listener), listeners, spool)
         egress.end_running()
         return await _write_last(spool)
     finally:
@@ -232,7 +240,7 @@ async def _serve(
     meter: IngressMeter,
     egress: EgressMeter,
     rehearse: Callable[[], Awaitable[None]],
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     spool: SpoolWriter,
 ) -> None:
     """Serve until a signal or the stand's end says to stop, and until what was in flight then is finished.
@@ -259,7 +267,7 @@ async def _serve(
     writing = asyncio.create_task(_write_backlog(spool))
     try:
         with collected_between_events(loop):
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            serving = asyncio.create_task(server.serve(sockets=list(listeners)))
             await _started(server, serving)
             _stop_counting_deployments()
             await rehearse()

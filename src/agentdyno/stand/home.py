@@ -55,6 +55,11 @@ class Home:
         return self.folder / "stand.lock"
 
     @property
+    def socket_folder(self) -> Path:
+        """A link to the folder of the gateway's unix socket, which lies where paths are short."""
+        return self.folder / "gateway-socket"
+
+    @property
     def litellm_config(self) -> Path:
         """LiteLLM's generated configuration."""
         return self.folder / "litellm.yaml"
@@ -69,6 +74,23 @@ class Home:
         """What harnesses answered when they were asked for their version."""
         return self.folder / "harness-versions.json"
 
+    def cell(self, session_id: str) -> Path:
+        """Where a headless cell works; there until it is settled."""
+        return self.folder / "cells" / session_id
+
+    def output(self, session_id: str) -> Path:
+        """What a headless harness printed, redacted, where its experiment keeps it."""
+        return self.folder / "outputs" / f"{session_id}.txt"
+
+    @property
+    def cache(self) -> Path:
+        """What headless cells share: repositories, and what variants had built."""
+        return self.folder / "cache"
+
     def session(self, session_id: str) -> Path:
         """Rendered files of one session, there until it is finalized."""
         return self.folder / "sessions" / session_id
+
+    def snapshot(self, session_id: str) -> Path:
+        """What the working folder of one session held before the work, there until its checks are done."""
+        return self.folder / "snapshots" / session_id

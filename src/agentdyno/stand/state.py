@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from agentdyno.core.errors import GatewayFault, UserError
 from agentdyno.stand.home import Home
+from agentdyno.stand.processes import is_same_process
 
 _POLL_S = 0.05
 
@@ -20,11 +20,13 @@ class StandState(msgspec.Struct, frozen=True):
     """A stand that is up."""
 
     pid: int
-    pid_started_at_s: float
-    """Start time of that process: a pid alone may have been given away again."""
+    pid_started_ticks: int
+    """When that process began, in clock ticks after boot: a pid alone may have been given away again."""
     gateway_id: str
     gateway_pid: int
     gateway_url: str
+    gateway_socket: str
+    """The unix socket on which the gateway listens too: it can be shown in a sandbox that has no network."""
     started_at_us: int
     providers: dict[str, str]
     """Addresses of the managed providers."""
@@ -53,11 +55,7 @@ def running_stand(home: Home) -> StandState | None:
 
 def _is_alive(state: StandState) -> bool:
     """Whether the stand's process runs: the same one, and not only waiting for its parent to notice its end."""
-    try:
-        process = psutil.Process(state.pid)
-        return abs(process.create_time() - state.pid_started_at_s) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return is_same_process(state.pid, state.pid_started_ticks)
 
 
 def require_stand(home: Home) -> StandState:

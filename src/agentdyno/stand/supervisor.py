@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-import psutil
 import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,7 +32,8 @@ from agentdyno.gateway.warm_up import warm_up_provider
 from agentdyno.interruption import Interruptions
 from agentdyno.stand.children import Child
 from agentdyno.stand.home import Home
-from agentdyno.stand.listening import listen
+from agentdyno.stand.listening import listen, listen_unix, remove_socket_folder, socket_in_new_folder
+from agentdyno.stand.processes import own_start_ticks
 from agentdyno.stand.state import StandState, up_already, write_state
 from agentdyno.store.address import naming, without_ledger
 from agentdyno.store.ledger import Ledger
@@ -107,7 +107,12 @@ class Stand:
         with self._interruptions.released():
             self._ledger = Ledger.open(self._home.ledger)
         self._collector = SpoolCollector(self._home.spool, self._ledger, now_us)
-        with listen(*self._address) as listener, listen("127.0.0.1", 0) as warm_up_listener:
+        socket_path = socket_in_new_folder(self._home.socket_folder)
+        with (
+            listen(*self._address) as listener,
+            listen_unix(socket_path) as unix_listener,
+            listen("127.0.0.1", 0) as warm_up_listener,
+        ):
             served, missing = self._servable()
             addresses = {provider.name: self._start_provider(provider) for provider in served if provider.managed}
             self._home.litellm_config.touch(mode=0o600)
@@ -115,13 +120,14 @@ class Stand:
             self._home.litellm_config.write_text(yaml.safe_dump(litellm_config(rehearsed, addresses), sort_keys=False))
             self._home.price_sources.write_bytes(msgspec.json.encode(price_sources(served)))
             gateway_id = time_ordered_id("gw", now_us(), token_bytes(10))
-            url = self._start_gateway(gateway_id, (listener, warm_up_listener), served)
+            url = self._start_gateway(gateway_id, (listener, unix_listener, warm_up_listener), served)
         self._state = StandState(
             pid=os.getpid(),
-            pid_started_at_s=psutil.Process().create_time(),
+            pid_started_ticks=own_start_ticks(),
             gateway_id=gateway_id,
             gateway_pid=self._children[-1].pid,
             gateway_url=url,
+            gateway_socket=str(socket_path),
             started_at_us=now_us(),
             providers=addresses,
             served={provider.name: entity_digest(provider) for provider in served},
@@ -178,24 +184,26 @@ class Stand:
         return f"http://127.0.0.1:{port_file.read_text().strip()}"
 
     def _start_gateway(
-        self, gateway_id: str, listeners: tuple[socket.socket, socket.socket], served: list[Provider]
+        self, gateway_id: str, listeners: tuple[socket.socket, socket.socket, socket.socket], served: list[Provider]
     ) -> str:
         self._progress("starting the gateway")
         host, port = listeners[0].getsockname()[:2]
-        listen_fd, warm_up_fd = (listener.fileno() for listener in listeners)
+        descriptors = tuple(listener.fileno() for listener in listeners)
+        listen_fd, unix_fd, warm_up_fd = descriptors
         secrets = [name for provider in served for name in secrets_of(provider)]
         arguments = [
             *("--spool", str(self._home.spool)),
             *("--gateway-id", gateway_id),
             *("--litellm-config", str(self._home.litellm_config)),
             *("--listen-fd", str(listen_fd)),
+            *("--listen-fd", str(unix_fd)),
             *("--warm-up-fd", str(warm_up_fd)),
             *("--price-sources", str(self._home.price_sources)),
             *(argument for name in secrets for argument in ("--secret-env", name)),
         ]
         log_file = self._home.log("gateway")
         environ = {**self._environ, **naming(self._home.ledger)}
-        child = Child("the gateway", "agentdyno.gateway", arguments, log_file, environ, (listen_fd, warm_up_fd))
+        child = Child("the gateway", "agentdyno.gateway", arguments, log_file, environ, descriptors)
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._await(child, lambda: _is_alive(url), _GATEWAY_TIMEOUT_S)
         return url
@@ -221,12 +229,16 @@ class Stand:
                 if reachable:
                     log.warning("the ledger is unavailable: %s", error)
                 reachable = False
-            for child in self._children:
-                if child.exit_code is not None:
-                    raise GatewayFault(
-                        f"{child.name} died with exit code {child.exit_code}",
-                        f"its records are kept; see {child.log_file}, then start the stand again",
-                    )
+            self.require_alive()
+
+    def require_alive(self) -> None:
+        """Raise GatewayFault when a child has died."""
+        for child in self._children:
+            if child.exit_code is not None:
+                raise GatewayFault(
+                    f"{child.name} died with exit code {child.exit_code}",
+                    f"its records are kept; see {child.log_file}, then start the stand again",
+                )
 
     # ── stop ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -254,6 +266,7 @@ class Stand:
             if self._children:
                 leftover.unlink(missing_ok=True)
         if self._lock >= 0:
+            remove_socket_folder(self._home.socket_folder)
             self._home.pid.unlink(missing_ok=True)
             os.close(self._lock)
 

@@ -64,7 +64,7 @@ def test_a_revocation_is_seen_at_once(address: LedgerAddress) -> None:
     async def use(look_up: CredentialLookUp) -> int | None:
         assert await look_up("known") is not None
         with contextlib.closing(Ledger.open(address)) as ledger:
-            ledger.revoke("ses_1", 5)
+            ledger.revoke(["ses_1"], 5)
         scope = await look_up("known")
         assert scope is not None
         return scope.revoked_at_us
