@@ -32,7 +32,7 @@ def test_what_init_writes_is_valid(tmp_path: Path) -> None:
         "vertex",
         "vllm",
     } == set(config.providers)
-    assert {"smoke", "free-text-or-schema", "tool-call"} == set(config.experiments)
+    assert {"smoke", "free-text-or-schema", "tool-call", "harness-overhead", "config-arms"} == set(config.experiments)
     assert load({}).settings == config.settings, "the written dyno.yaml shows the defaults"
 
 
