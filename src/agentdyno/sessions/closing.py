@@ -17,13 +17,16 @@ from agentdyno.sessions.environment import remove_files
 from agentdyno.sessions.issuing import DeploymentKeys, GatewayKeys
 from agentdyno.sessions.settling import REPORT_TIMEOUT_S
 from agentdyno.sessions.steps import log_step, take_step
+from agentdyno.sessions.trace import read_trace, trace_file
 from agentdyno.stand.home import Home
 from agentdyno.store import queries
 from agentdyno.store.ledger import Ledger
+from agentdyno.store.traces import write_trace
 
 log = logging.getLogger(__name__)
 DRAIN_TIMEOUT_S = 30.0
-_POLL_S = 0.05
+POLL_S = 0.05
+"""Between a revocation, or one look, and the next."""
 _LEAST_PART = 4
 _NAMED_AT_MOST = 5
 _HANDED_OVER = ("rendered", "launched", "collected")
@@ -66,14 +69,16 @@ def finalize(
     given_up: Callable[[], bool] = lambda: False,
     waiting: Callable[[int], object] = lambda _: None,
     access: DeploymentAccess | None = None,
+    told: Callable[[str], object] = lambda _: None,
 ) -> Session:
     """Take a session through its last steps; one that is finalized already stays as it is.
 
     Requests in flight are waited for, up to the timeout; what comes even later is kept and marked. `waiting` is told
-    how many there are. Once `given_up` says so nothing is waited for any more, and the session is aborted. A session of
-    a LiteLLM deployment is closed there too, and its logs are read, if there is `access`. Raises UserError when a
-    session that never got as far as its environment is to be called completed, and DeploymentFault when one is to be
-    whose deployment does not do its part: it stays open then.
+    how many there are. The trace is read once they are through, and `told` is told if some of it cannot be. Once
+    `given_up` says so nothing is waited for any more, and the session is aborted. A session of a LiteLLM deployment is
+    closed there too, and its logs are read, if there is `access`. Raises UserError when a session that never got as far
+    as its environment is to be called completed, and DeploymentFault when one is to be whose deployment does not do its
+    part: it stays open then.
     """
     session = require_session(ledger, session_id)
     session_id = session.session_id
@@ -81,13 +86,14 @@ def finalize(
         return session
     if outcome == "completed" and session.phase not in _HANDED_OVER:
         raise UserError(f"session {session_id} never began: it is only {session.phase}", "finalize it as aborted")
-    if access is None or not _end_at_deployment(
+    if access is None or not end_at_deployment(
         ledger, session, access, clock_us, given_up, forced=outcome == "aborted"
     ):
         GatewayKeys(ledger, clock_us).revoke(session)
         drain(SpoolCollector(home.spool, ledger, clock_us), session_id, drain_timeout_s, given_up, waiting)
     if given_up():
         outcome = "aborted"
+    _keep_trace(ledger, home, session_id, clock_us, told)
     while (session := require_session(ledger, session_id)).phase != "finalized":
         # The stand, or another command, may be closing the same session: then each finds some of the steps taken.
         with contextlib.suppress(MovedMeanwhile):
@@ -96,7 +102,22 @@ def finalize(
     return session
 
 
-def _end_at_deployment(
+def _keep_trace(
+    ledger: Ledger, home: Home, session_id: str, clock_us: Callable[[], int], told: Callable[[str], object]
+) -> None:
+    """Bring a session's trace into the ledger, before its file is removed. Twice writes nothing twice."""
+    trace = read_trace(trace_file(home.session(session_id)), session_id, clock_us())
+    if trace.steps or trace.metrics:
+        write_trace(ledger, session_id, trace)
+    if trace.faults:
+        said = f"{len(trace.faults):,} faults in the trace, the first: {trace.faults[0]}"
+        if len(trace.faults) == 1:
+            said = f"a fault in the trace: {trace.faults[0]}"
+        log.warning("session %s: %s", session_id, said)
+        told(said)
+
+
+def end_at_deployment(
     ledger: Ledger,
     session: Session,
     access: DeploymentAccess,
@@ -121,7 +142,7 @@ def _end_at_deployment(
             raise
         log.warning("session %s was not ended at its deployment: %s", session.session_id, error)
         access.told(f"{error}; the key there ends by itself, and `dyno normalize` reads the logs")
-        ledger.revoke(session.session_id, clock_us())
+        ledger.revoke([session.session_id], clock_us())
     return True
 
 
@@ -133,25 +154,40 @@ def drain(
     waiting: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Collect until every request of the session that had entered is answered and reported, or time is up."""
-    deadline = time.monotonic() + timeout_s
-    report_deadline: float | None = None
+    draining = Draining(session_id, timeout_s)
     while True:
         # The pause comes first: a request admitted at the very moment of the revocation has then entered.
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
         collector.collect()
-        now = time.monotonic()
-        if now > deadline or given_up():
+        if given_up() or draining.is_done(collector):
             return
-        in_flight = collector.in_flight(session_id)
-        if in_flight:
-            waiting(in_flight)
-            report_deadline = None
-            continue
-        if not collector.unrouted(session_id):
-            return
-        report_deadline = report_deadline or now + REPORT_TIMEOUT_S
-        if now > report_deadline:
-            return
+        if draining.in_flight:
+            waiting(draining.in_flight)
+
+
+class Draining:
+    """What of a session whose key is revoked is still waited for."""
+
+    def __init__(self, session_id: str, timeout_s: float = DRAIN_TIMEOUT_S) -> None:
+        self.session_id = session_id
+        self.in_flight = 0
+        """Requests without an end, as of the last look."""
+        self._deadline_s = time.monotonic() + timeout_s
+        self._report_deadline_s: float | None = None
+
+    def is_done(self, collector: SpoolCollector) -> bool:
+        """Whether, after a pass of the collector, nothing is waited for any more: all is there, or time is up."""
+        now_s = time.monotonic()
+        self.in_flight = collector.in_flight(self.session_id)
+        if now_s > self._deadline_s:
+            return True
+        if self.in_flight:
+            self._report_deadline_s = None
+            return False
+        if not collector.unrouted(self.session_id):
+            return True
+        self._report_deadline_s = self._report_deadline_s or now_s + REPORT_TIMEOUT_S
+        return now_s > self._report_deadline_s
 
 
 def _approach_end(

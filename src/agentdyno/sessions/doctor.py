@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from agentdyno.sessions.environment import program_of
 from agentdyno.sessions.lookup import home_path, nearest_project
 from agentdyno.sessions.project import load_project
 from agentdyno.sessions.repository import read_repository, storable
+from agentdyno.sessions.sandboxes.bubblewrap import why_not
 from agentdyno.stand.home import Home
 from agentdyno.stand.installation import (
     Finding,
@@ -62,6 +64,7 @@ def examine(
     yield litellm_finding()
     git = git_finding(environ)
     yield git
+    yield _sandbox_finding(environ)
     if git.state == "ok":
         yield _repository_finding(start)
     yield _checked("clock", lambda: clock_finding(now_s, None if home is None else home.ledger_file))
@@ -120,6 +123,16 @@ def _repository_finding(start: Path) -> Finding:
     except UserError as error:
         return Finding("repository", "warning", error.message, error.hint)
     return Finding("repository", "ok", f"{storable(repository.root)}")
+
+
+def _sandbox_finding(environ: Mapping[str, str]) -> Finding:
+    if sys.platform != "linux":
+        return Finding("sandbox", "warning", "none: headless cells need Linux", "run them on a machine that has it")
+    reason = why_not(environ.get("PATH"))
+    if reason is None:
+        return Finding("sandbox", "ok", "bubblewrap: the gateway is all that a headless cell reaches")
+    what = f"process, which has no walls: {reason}"
+    return Finding("sandbox", "warning", what, "install bubblewrap, or allow it namespaces of its own")
 
 
 def _home_finding(home: Path) -> Finding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,8 @@ from agentdyno.core.errors import UserError
 from agentdyno.core.ids import KEY_PATH_PREFIX
 from agentdyno.core.records import HarnessProfile, Variant
 from agentdyno.core.templates import render_command, render_values
+from agentdyno.sessions.removal import remove
+from agentdyno.sessions.trace import TRACE_VARIABLE, trace_file
 
 
 class Rendered(NamedTuple):
@@ -18,6 +19,8 @@ class Rendered(NamedTuple):
 
     env: dict[str, str]
     files: dict[Path, str]
+    workspace_files: dict[str, str]
+    home_files: dict[str, str]
 
 
 def program_of(profile: HarnessProfile) -> str | None:
@@ -27,25 +30,43 @@ def program_of(profile: HarnessProfile) -> str | None:
 
 
 def template_values(
-    variant: Variant, profile: HarnessProfile, *, gateway_url: str, session_id: str, files_dir: Path, workspace: Path
+    variant: Variant,
+    profile: HarnessProfile,
+    *,
+    gateway_url: str,
+    session_id: str,
+    files_dir: Path,
+    workspace: Path,
+    setup_dir: Path,
 ) -> dict[str, str]:
     """What templates may name, less the session's key and the prompt."""
     return {
         **profile.settings,
         **variant.settings,
+        **setup_values(variant, setup_dir),
         "gateway_url": gateway_url,
-        "model": variant.model,
-        "small_model": variant.model if variant.small_model is None else variant.small_model,
         "session_id": session_id,
         "files_dir": str(files_dir),
         "workspace": str(workspace),
     }
 
 
+def setup_values(variant: Variant, setup_dir: Path) -> dict[str, str]:
+    """What templates may name before there is any session."""
+    return {
+        "model": variant.model,
+        "small_model": variant.model if variant.small_model is None else variant.small_model,
+        "setup_dir": str(setup_dir),
+    }
+
+
 def render_environment(
     variant: Variant, profile: HarnessProfile, values: dict[str, str], session_key: str, files_dir: Path
 ) -> Rendered:
-    """The variables and files of one session. A file's path must stay below `files_dir` (UserError)."""
+    """The variables and files of one session. A file's path must stay below `files_dir` (UserError).
+
+    Where its trace lies is always told; no template changes that.
+    """
     with_key = {
         **values,
         "session_key": session_key,
@@ -54,7 +75,13 @@ def render_environment(
     files = {}
     for name, text in render_values(profile.files, with_key).items():
         files[below(files_dir, name)] = text
-    return Rendered(render_values({**profile.network_guards, **profile.env, **variant.env}, with_key), files)
+    env = render_values({**profile.network_guards, **profile.env, **variant.env}, with_key)
+    return Rendered(
+        {**env, TRACE_VARIABLE: str(trace_file(files_dir))},
+        files,
+        render_values(variant.workspace_files, with_key),
+        render_values(variant.home_files, with_key),
+    )
 
 
 def below(folder: Path, name: str) -> Path:
@@ -87,4 +114,4 @@ def write_files(folder: Path, files: dict[Path, str]) -> None:
 
 def remove_files(folder: Path) -> None:
     """Remove what was rendered for a session; it is over. What cannot be removed holds a revoked key at most."""
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)

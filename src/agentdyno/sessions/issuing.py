@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentdyno.collectors.litellm_deployment import Deployment
 from agentdyno.core.ids import attribution, key_hash, session_key
@@ -29,6 +29,13 @@ class KeyIssuer(Protocol):
         ...
 
 
+class MadeKey(NamedTuple):
+    """A key, and what the ledger may know of it."""
+
+    credential: Credential
+    key: str
+
+
 class GatewayKeys:
     """Keys of our own making: the gateway looks them up in the ledger."""
 
@@ -37,13 +44,19 @@ class GatewayKeys:
         self._clock_us = clock_us
 
     def issue(self, session: Session, random: Callable[[int], bytes]) -> str:
-        now_us, key = self._clock_us(), session_key(random(32))
+        made = self.made(session, random)
+        self._ledger.issue(made.credential)
+        return made.key
+
+    def made(self, session: Session, random: Callable[[int], bytes]) -> MadeKey:
+        """A key that is not issued yet: good for nothing before its credential is in the ledger."""
+        key = session_key(random(32))
         alias = f"{session.variant}/{session.task_card}/{session.session_id[-6:]}"
-        self._ledger.issue(Credential(key_hash(key), session.session_id, alias, now_us, session.expires_at_us))
-        return key
+        credential = Credential(key_hash(key), session.session_id, alias, self._clock_us(), session.expires_at_us)
+        return MadeKey(credential, key)
 
     def revoke(self, session: Session) -> None:
-        self._ledger.revoke(session.session_id, self._clock_us())
+        self._ledger.revoke([session.session_id], self._clock_us())
 
 
 class DeploymentKeys:
@@ -77,7 +90,7 @@ class DeploymentKeys:
         return key
 
     def revoke(self, session: Session) -> None:
-        self._ledger.revoke(session.session_id, self._clock_us())
+        self._ledger.revoke([session.session_id], self._clock_us())
         issued = [each for each in credentials(self._ledger, session.session_id) if each.issuer == "litellm"]
         self._deployment.delete_keys([credential.key_hash for credential in issued], _alias(session))
 

@@ -252,7 +252,7 @@ def test_a_ledger_that_is_newer_than_the_code(tmp_path: Path) -> None:
         done = project.run(*command)
         assert done.returncode == 2
         assert done.stderr == (
-            "the ledger is at schema 9999, newer than this agentdyno knows (up to 0003); upgrade agentdyno, or name "
+            "the ledger is at schema 9999, newer than this agentdyno knows (up to 0004); upgrade agentdyno, or name "
             "another ledger by DYNO_HOME or DYNO_DATABASE_URL\n"
         )
 

@@ -85,7 +85,7 @@ def test_an_env_file_is_private_and_holds_what_would_be_printed(project: Project
     assert (mark, list(tmp_path.iterdir())) == ("# agentdyno session", [path])
     assert path.read_text() != former
     values = dict(line.split("=", 1) for line in lines)
-    assert set(values) == {"OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_KEY", "OPENAI_MODEL"}
+    assert set(values) == {"OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_KEY", "OPENAI_MODEL", "DYNO_TRACE"}
     assert ask(values).status_code == 200
 
 
@@ -355,7 +355,7 @@ def test_the_keys_of_json_documents(project: Project) -> None:
 
     assert list(created) == ["session_id", "expires_at_us", "env"]
     assert list(finalized) == ["session", "totals", "unexplained"]
-    assert list(shown) == ["session", "totals", "unexplained", "requests"]
+    assert list(shown) == ["session", "totals", "unexplained", "trace", "requests"]
     assert list(shown["session"]) == fields[Session]
     assert list(project.json("session", "list")[0]) == [*fields[Session], "totals", "unexplained"]
     assert list(shown["requests"][0]) == fields[Request]
@@ -364,7 +364,8 @@ def test_the_keys_of_json_documents(project: Project) -> None:
         *("by_proxy", "estimated", "unpriced", "uncounted", "price_tables"),
     ]
     assert list(project.json("status")) == [
-        *("up", "pid", "pid_started_at_s", "gateway_id", "gateway_pid", "gateway_url", "started_at_us"),
+        *("up", "pid", "pid_started_ticks", "gateway_id", "gateway_pid", "gateway_url", "gateway_socket"),
+        "started_at_us",
         *("providers", "served", "missing_secrets", "logs"),
     ]
 

@@ -64,7 +64,7 @@ def test_a_project_that_is_ready(folder: Path) -> None:
 
     assert [(item.name, item.state) for item in findings if item.state != "ok"] == []
     assert [item.name for item in findings] == [
-        *("python", "litellm", "git", "repository", "clock", "home", "ledger", "project", "gateway"),
+        *("python", "litellm", "git", "sandbox", "repository", "clock", "home", "ledger", "project", "gateway"),
         *("provider scripted", "harness tool"),
     ]
     assert found(folder, "harness tool").found == f"{folder / 'bin/tool'}, tool 7"
@@ -126,6 +126,17 @@ def test_a_harness_that_nobody_asks_for_its_version(folder: Path) -> None:
     write(folder / "configs/harness_profiles/tool.yaml", "surface: openai_chat\nenv: {}\ncommand: [tool]\n")
 
     assert found(folder, "harness tool") == Finding("harness tool", "ok", f"{folder / 'bin/tool'}, version unknown")
+
+
+def test_where_cells_have_no_walls(folder: Path) -> None:
+    assert found(folder, "sandbox").state == "ok"
+
+    missing = found(folder, "sandbox", PATH=str(folder / "bin"))
+    assert (missing.state, missing.found) == ("warning", "process, which has no walls: bwrap is not on the PATH")
+    write(folder / "bin/bwrap", "#!/bin/sh\necho 'bwrap: not permitted' >&2; exit 1\n")
+    (folder / "bin/bwrap").chmod(0o700)
+    refused = found(folder, "sandbox", PATH=f"{folder / 'bin'}")
+    assert refused.found == "process, which has no walls: bwrap: not permitted"
 
 
 def test_outside_of_a_repository(folder: Path) -> None:

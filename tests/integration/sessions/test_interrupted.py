@@ -17,6 +17,8 @@ from tests.integration.sessions.held_provider import HeldProvider
 from tests.integration.sessions.terminal import CTRL_C, Terminal, until
 from tests.integration.stand_process import Project
 
+from agentdyno.sessions.checks import content
+
 pytestmark = pytest.mark.usefixtures("stand")
 PYTHON = sys.executable
 OPTIONS = ("--task-card", "say-hello")
@@ -144,7 +146,7 @@ def test_ctrl_c_during_a_check_without_end(project: Project, work: Path) -> None
 
 def _checking(pid: int) -> bool:
     children = psutil.Process(pid).children()
-    return any("agentdyno.sessions.checks" in _arguments(child) for child in children)
+    return any(content.__file__ in _arguments(child) for child in children)
 
 
 def test_a_kill_leaves_no_command_behind(project: Project, work: Path) -> None:
