@@ -70,11 +70,13 @@ OURSELVES = $(UV) pip install --quiet --python $(BIN)/python --no-deps --require
 .harnesses/openhands/.ready: requirements/openhands.lock .harnesses/bin/python
 	@scripts/install-harnesses.sh python openhands '>=3.12,<3.13'
 
-.PHONY: install install-dev clients harnesses sync lock
+.PHONY: install install-dev clients harnesses system-packages sync lock
 install: .venv/.runtime ## install the stand, with its local model, from the lock
 install-dev: .venv/.dev ## install the stand and the development tools
 clients: .harnesses/.ready ## install the small harnesses that the demo drives
 harnesses: $(HARNESSES) ## install the third-party harnesses that the tests drive
+system-packages: ## add what is missing of Debian's packages, such as bubblewrap
+	@scripts/system-packages.sh
 sync: ## bring both environments to exactly what the locks say
 	@rm -f .venv/.dev .harnesses/.ready .harnesses/*/.ready
 	@$(MAKE) --no-print-directory install-dev harnesses
@@ -92,23 +94,32 @@ smoke: install .harnesses/.ready ## the fastest proof that the whole path works
 harness-status: install harnesses ## run every harness for real, and write its row in docs/harnesses.md
 	$(BIN)/dyno harness check --all --refused --page docs/harnesses.md
 
+.PHONY: reports
+reports: install harnesses system-packages ## run the bundled experiments, and write their pages in docs/reports
+	$(BIN)/python scripts/publish_reports.py
+
 # ── tests ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-.PHONY: test test-unit test-integration test-cov test-deployment bench soak
+.PHONY: test test-unit test-integration test-cov test-deployment bench soak chaos
 test: test-unit test-integration ## every test: unit, then integration
 test-unit: install-dev ## tests without processes or sockets
 	$(BIN)/pytest tests/unit
-test-integration: install-dev harnesses ## tests through real processes and sockets
+test-integration: install-dev harnesses system-packages ## tests through real processes and sockets
 	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/integration
-test-cov: install-dev harnesses ## every test, with the lines that none of them ran
+test-cov: install-dev harnesses system-packages ## every test, with the lines that none of them ran
 	$(BIN)/pytest --cov=agentdyno --cov-report=term-missing:skip-covered
 test-deployment: install-dev ## the contract, with a LiteLLM deployment of yours (docs/deployments.md)
 	$(BIN)/pytest --timeout=900 tests/integration/deployments/real_deployment.py
 bench: install-dev harnesses ## ratios against a baseline taken in the same run
+	@scripts/system-packages.sh parallel
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 SOAK_REQUESTS ?= 20000
 soak: install-dev ## thousands of requests, through kills and an outage, all accounted for
 	@$(BIN)/python -m tests.soak --requests $(SOAK_REQUESTS)
+
+CHAOS_SEEDS ?= 1 2 3
+chaos: install-dev system-packages ## headless runs whose runners are killed again and again, nothing lost
+	@$(BIN)/python -m tests.chaos --seeds $(CHAOS_SEEDS)
 
 # ── quality ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 .PHONY: lint format format-check type-check floors lock-check docs docs-check quality
@@ -133,7 +144,7 @@ quality: lint format-check type-check floors lock-check docs-check ## all of the
 
 # ── development ──────────────────────────────────────────────────────────────────────────────────────────────────────
 .PHONY: dev-setup dev-check clean
-dev-setup: install-dev harnesses ## everything that work on this repository needs
+dev-setup: install-dev harnesses system-packages ## everything that work on this repository needs
 	@echo "ready: 'make dev-check' before a commit, 'make test' before a push"
 dev-check: quality test-unit ## what to run before a commit
 clean: ## remove caches and build products; environments and ledgers stay

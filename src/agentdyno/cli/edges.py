@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from agentdyno.sessions.opening import Context
     from agentdyno.stand.home import Home
     from agentdyno.store.ledger import Ledger
+
+HARNESSES = Path(".harnesses/bin")
+"""Where `make harnesses` puts the programs of harnesses."""
 
 
 def current_folder() -> Path:
@@ -98,8 +101,24 @@ def open_ledger(home: Home, log: str = "sessions") -> Iterator[Ledger]:
         ledger.close()
 
 
+def environ_with(harnesses: Path) -> dict[str, str]:
+    """The environment, with a folder of harnesses' programs first on PATH; the usual one only if it is there.
+
+    Raises UserError for any other that is no folder.
+    """
+    import os
+
+    from agentdyno.core.errors import UserError
+
+    if not harnesses.is_dir():
+        if harnesses != HARNESSES:
+            raise UserError(f"there is no folder {harnesses}", "name the one with the harnesses' programs: --harnesses")
+        return dict(os.environ)
+    return {**os.environ, "PATH": f"{harnesses.resolve()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+
 @contextlib.contextmanager
-def session_context() -> Iterator[Context]:
+def session_context(environ: Mapping[str, str] | None = None) -> Iterator[Context]:
     """Everything that opening a session needs. While this lasts, interruptions are held."""
     import os
     from secrets import token_bytes
@@ -112,5 +131,6 @@ def session_context() -> Iterator[Context]:
     config = load_project(find_project(current_folder()))
     home = current_home()
     stand = running_stand(home)
+    given = os.environ if environ is None else environ
     with open_ledger(home) as ledger, held_interruptions() as interruptions:
-        yield Context(config, ledger, home, stand, os.environ, now_us, token_bytes, interruptions)
+        yield Context(config, ledger, home, stand, given, now_us, token_bytes, interruptions)

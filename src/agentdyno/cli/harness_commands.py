@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentdyno.cli.completion import harness_profiles
-from agentdyno.cli.edges import current_folder
+from agentdyno.cli.edges import HARNESSES, current_folder, environ_with
 from agentdyno.cli.printing import Json, passing_line, print_json, print_page
 from agentdyno.clock import now_us
 
@@ -22,11 +22,10 @@ harness_app = typer.Typer(help="Look at harness profiles, and verify harnesses."
 Programs = Annotated[
     Path, typer.Option("--harnesses", help="Folder with harnesses' programs, looked in before the PATH.")
 ]
-_PROGRAMS = Path(".harnesses/bin")
 
 
 @harness_app.command("list")
-def list_harnesses(harnesses: Programs = _PROGRAMS, as_json: Json = False) -> None:
+def list_harnesses(harnesses: Programs = HARNESSES, as_json: Json = False) -> None:
     """List the profiles, and what is installed of them."""
     import tempfile
 
@@ -36,7 +35,7 @@ def list_harnesses(harnesses: Programs = _PROGRAMS, as_json: Json = False) -> No
 
     profiles = list(_config().harness_profiles.values())
     with tempfile.TemporaryDirectory() as folder, passing_line("asking for versions"):
-        listed = look_up(profiles, _environ(harnesses), Path(folder) / "versions.json")
+        listed = look_up(profiles, environ_with(harnesses), Path(folder) / "versions.json")
     if as_json:
         print_json([{**to_jsonable(item.profile), "program": item.program, "version": item.version} for item in listed])
     else:
@@ -68,7 +67,7 @@ def check(
     page: Annotated[
         Path | None, typer.Option("--page", help="Markdown page whose status table is written anew.")
     ] = None,
-    harnesses: Programs = _PROGRAMS,
+    harnesses: Programs = HARNESSES,
     as_json: Json = False,
 ) -> None:
     """Run harnesses for real, against scripted answers.
@@ -86,7 +85,7 @@ def check(
         _require_marks(page)
     reports: list[HarnessReport] = []
     for report in check_harnesses(
-        profiles, _environ(harnesses), Options(refused, limit_s), now_us, lambda line: typer.echo(line, err=True)
+        profiles, environ_with(harnesses), Options(refused, limit_s), now_us, lambda line: typer.echo(line, err=True)
     ):
         reports.append(report)
         typer.echo(f"{len(reports)} of {len(profiles)}: {report.harness_profile} {report.state}", err=True)
@@ -112,14 +111,6 @@ def _config() -> Config:
     except UserError:
         return first_configuration()
     return load_project(project)
-
-
-def _environ(harnesses: Path) -> dict[str, str]:
-    import os
-
-    if not harnesses.is_dir():
-        return dict(os.environ)
-    return {**os.environ, "PATH": f"{harnesses.resolve()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
 
 
 def _chosen(config: Config, names: Sequence[str], *, every: bool) -> list[HarnessProfile]:
@@ -158,9 +149,9 @@ def _text_of(page: Path) -> str:
 
 def _write_page(page: Path, reports: Sequence[HarnessReport]) -> None:
     from agentdyno.core.errors import UserError
-    from agentdyno.reporting.harnesses import markdown_table, with_table
+    from agentdyno.reporting.harnesses import status_table, with_table
 
-    written = with_table(_text_of(page), markdown_table(reports))
+    written = with_table(_text_of(page), status_table(reports))
     if written is not None:
         try:
             page.write_text(written, encoding="utf-8")

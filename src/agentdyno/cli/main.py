@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from agentdyno import __version__
-from agentdyno.cli import stand_commands
+from agentdyno.cli import run_command, stand_commands
 from agentdyno.cli.anatomy_command import anatomy
 from agentdyno.cli.config_commands import config_app, init
 from agentdyno.cli.db_commands import db_app
@@ -62,6 +62,7 @@ def build_app() -> typer.Typer:
     app.command()(stand_commands.down)
     app.add_typer(session_app, name="session")
     app.add_typer(harness_app, name="harness")
+    app.command("run")(run_command.run)
     app.command()(stand_commands.compare)
     app.command()(anatomy)
     app.command()(reconcile)

@@ -171,19 +171,22 @@ def show(
     with_requests: Annotated[bool, typer.Option("--requests", help="With every request.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a session: what was recorded of it, and its requests."""
+    """Show a session: its record, what its trace told, its requests."""
+    from agentdyno.core.jsonable import to_jsonable
     from agentdyno.reporting.session_page import render_requests, render_session, request_document
+    from agentdyno.reporting.traces import session_trace
     from agentdyno.sessions.closing import require_session
 
     with open_ledger(current_home()) as ledger:
         session = require_session(ledger, session_id)
         totals, unexplained = _totals(ledger, session), _unexplained(ledger, session)
         requests = ledger.requests(session.session_id) if with_requests else ()
+        trace = session_trace(ledger, session.session_id)
     if as_json:
         requested = {"requests": [request_document(request) for request in requests]} if with_requests else {}
-        print_json({**_document(session, totals, unexplained), **requested})
+        print_json({**_document(session, totals, unexplained), "trace": to_jsonable(trace), **requested})
         return
-    parts = (render_session(session, totals, unexplained), render_requests(requests))
+    parts = (render_session(session, totals, unexplained, trace), render_requests(requests))
     print_page(*(parts if requests else parts[:1]))
 
 
@@ -222,6 +225,7 @@ def finalize(
             given_up=given_up,
             waiting=_say_waiting(),
             access=deployment_access(ledger, before),
+            told=tell,
         )
         if session.outcome != outcome and not given_up():
             raise UserError(f"session {session.session_id} was finalized as {session.outcome} meanwhile")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from agentdyno.core.records import HarnessProfile, Purpose, Surface
+from agentdyno.reporting.markdown import markdown_table, rewritten
 from agentdyno.reporting.tables import Column, PlainTable, plain_table
 from agentdyno.reporting.wording import UNKNOWN, harmless, number
 
@@ -120,21 +121,14 @@ def last_words(reports: Iterable[HarnessReport]) -> str:
     return "\n".join(blocks)
 
 
-def markdown_table(reports: Sequence[HarnessReport]) -> str:
+def status_table(reports: Sequence[HarnessReport]) -> str:
     """The same as a Markdown table."""
-    heads = [column.heading.replace("\n", " ") for column in _COLUMNS]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    for report in reports:
-        cells = ((cell or "").replace("|", "\\|") for cell in _cells(report))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(line.replace("|  |", "| |") for line in lines) + "\n"
+    return markdown_table([column.heading.replace("\n", " ") for column in _COLUMNS], map(_cells, reports))
 
 
 def with_table(page: str, table: str) -> str | None:
     """A page with the table between its two marks; None where it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    return f"{before}{begin}\n{table}{end}{after}" if begin and end else None
+    return rewritten(page, BEGIN, END, table)
 
 
 def _cells(report: HarnessReport) -> tuple[str | None, ...]:

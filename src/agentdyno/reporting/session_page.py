@@ -14,6 +14,7 @@ from rich.text import Text
 from agentdyno.core.jsonable import to_jsonable
 from agentdyno.core.records import Request, Session
 from agentdyno.reporting.tables import Column, PlainTable, plain_table
+from agentdyno.reporting.traces import SessionTrace, figure
 from agentdyno.reporting.wording import (
     UNKNOWN,
     at_least,
@@ -29,6 +30,7 @@ from agentdyno.store.queries import SessionTotals
 
 _GIB = 1024**3
 _NONE: Mapping[str, int] = MappingProxyType({})
+_NO_TRACE = SessionTrace()
 _JSON_FIELDS = ("discrepancies", "tags", "harness_ids", "prefix")
 """Fields of a request that hold JSON text."""
 
@@ -125,7 +127,9 @@ def _session_row(session: Session, totals: SessionTotals | None, unexplained: in
     )
 
 
-def render_session(session: Session, totals: SessionTotals | None, unexplained: int = 0) -> Table:
+def render_session(
+    session: Session, totals: SessionTotals | None, unexplained: int = 0, trace: SessionTrace = _NO_TRACE
+) -> Table:
     """Everything that was recorded of a session, but for its requests; what is unknown is left out.
 
     `unexplained` as in `session_line`.
@@ -133,7 +137,7 @@ def render_session(session: Session, totals: SessionTotals | None, unexplained: 
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for fact in _facts(session, totals, unexplained):
+    for fact in _facts(session, totals, unexplained, trace):
         table.add_row(fact.name, Text(harmless(fact.text)))
     return table
 
@@ -204,7 +208,7 @@ def _request_row(request: Request, traits: _Traits, common: Collection[str]) -> 
     )
 
 
-def _facts(session: Session, totals: SessionTotals | None, unexplained: int) -> Iterator[_Fact]:
+def _facts(session: Session, totals: SessionTotals | None, unexplained: int, trace: SessionTrace) -> Iterator[_Fact]:
     yield _Fact("session", session.session_id)
     yield _Fact("state", session.outcome or f"open: {session.phase}, until {moment(session.expires_at_us)}")
     yield from _given(("label", session.label), ("notes", session.notes), ("experiment", session.experiment))
@@ -224,6 +228,7 @@ def _facts(session: Session, totals: SessionTotals | None, unexplained: int) -> 
         yield from _given(("cost", _cost(totals)))
     if unexplained:
         yield _Fact("unexplained", f"discrepancies in {plural(unexplained, 'request')}; `dyno reconcile` shows them")
+    yield from _traced(trace)
     if session.checks_total is not None:
         yield _Fact("checks", f"{session.checks_passed} of {session.checks_total} held")
     if session.command_exit_code is not None:
@@ -232,6 +237,16 @@ def _facts(session: Session, totals: SessionTotals | None, unexplained: int) -> 
     yield from _given(
         ("repository", _repository(session)), ("stand", _stand(session, totals)), ("machine", _machine(session))
     )
+
+
+def _traced(trace: SessionTrace) -> Iterator[_Fact]:
+    """What its trace told: steps, and metrics with their own units."""
+    if trace.steps.steps:
+        failed = f"{number(trace.steps.failed)} failed" if trace.steps.failed else None
+        yield _Fact("steps", _in_brackets(number(trace.steps.steps), failed))
+    for name, unit, values in trace.metrics:
+        spread = f"median of {number(values.n)}, from {figure(values.minimum)} to {figure(values.maximum)}"
+        yield _Fact("metric", _in_brackets(f"{name} {figure(values.median)} {unit}", spread if values.n > 1 else None))
 
 
 def _given(*facts: tuple[str, str | None]) -> Iterator[_Fact]:

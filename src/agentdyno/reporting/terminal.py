@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
@@ -9,6 +10,7 @@ from rich.text import Text
 
 from agentdyno.core.rollups import Summary
 from agentdyno.reporting.tables import Column, plain_table
+from agentdyno.reporting.traces import figure
 from agentdyno.reporting.variants import VariantSummary, VariantTable
 from agentdyno.reporting.wording import UNKNOWN, at_least, number, plural, usd, whose_tokens
 
@@ -25,14 +27,42 @@ _COLUMNS = (
 )
 
 
+_TRACED_COLUMNS = (
+    Column("metric"),
+    Column("unit"),
+    Column("variant"),
+    Column("n", "right"),
+    Column("median", "right"),
+    Column("lowest", "right"),
+    Column("highest", "right"),
+)
+
+
 def render_variant_table(table: VariantTable) -> RenderableType:
-    """The table, with a line for everything that a reader must know beside it."""
+    """The table, with one for what traces measured, and a line for everything that a reader must know beside it."""
     title = f"experiment {table.experiment}" if table.experiment else "all sessions"
     lines = [Text(line, style="yellow") for line in _remarks(table)]
     if not table.variants:
         return Group(*lines)
     shown = plain_table(_COLUMNS, [_cells(variant) for variant in table.variants], title)
-    return Group(shown, *([Text(), *lines] if lines else []))
+    traced = _traced_rows(table)
+    beside: list[RenderableType] = []
+    if traced:
+        beside = [Text(), plain_table(_TRACED_COLUMNS, traced, "by their traces")]
+    return Group(shown, *beside, *([Text(), *lines] if lines else []))
+
+
+def _traced_rows(table: VariantTable) -> list[tuple[str, ...]]:
+    """A row for each metric, unit and variant, in this order: what may be compared stands together."""
+    found = sorted(
+        (metric.name, metric.unit, variant.variant, metric.summary)
+        for variant in table.variants
+        for metric in variant.traced
+    )
+    return [
+        (name, unit, variant, number(s.n), figure(s.median), figure(s.minimum), figure(s.maximum))
+        for name, unit, variant, s in found
+    ]
 
 
 def _cells(variant: VariantSummary) -> tuple[str | None, ...]:
@@ -77,6 +107,14 @@ def _remarks(table: VariantTable) -> list[str]:
     lines += [f"not in the figures: {plural(count, 'session')} {how}" for count, how in left_out if count]
     if table.differing:
         lines.append(f"not comparable without care: sessions differ in {', '.join(table.differing)}")
+    units: defaultdict[str, set[str]] = defaultdict(set)
+    for metric in (metric for variant in table.variants for metric in variant.traced):
+        units[metric.name].add(metric.unit)
+    lines += [
+        f"{name} is in more than one unit, which are not compared: {', '.join(sorted(units[name]))}"
+        for name in sorted(units)
+        if len(units[name]) > 1
+    ]
     lines += [f"{variant.variant}: {remark}" for variant in table.variants for remark in _doubts(variant)]
     lines += [
         f"{variant.variant} is not one thing: its sessions differ in {', '.join(variant.differing)}"

@@ -83,6 +83,7 @@ def test_the_commands() -> None:
         "dyno up",
         "dyno status",
         "dyno down",
+        "dyno run",
         "dyno compare",
         "dyno anatomy",
         "dyno reconcile",
@@ -155,6 +156,7 @@ TABLE_KEYS = ["experiment", "variants", "open_sessions", "invalid_sessions", "di
             ("config", "show", "variant", "scripted-llm"),
             [
                 *("name", "provider", "model", "harness_profile", "description", "small_model", "settings", "env"),
+                *("setup", "workspace_files", "home_files"),
                 *("digest", "fingerprint", "missing_secrets"),
             ],
         ),

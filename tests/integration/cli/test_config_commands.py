@@ -78,7 +78,7 @@ def test_list_names_everything_or_one_kind(project: Path) -> None:
 
     assert list(everything) == ["providers", "harness_profiles", "variants", "task_cards", "experiments"]
     assert json.loads(dyno("config", "list", "task-card", "--json").output) == {
-        "task_cards": ["capital", "name-and-age", "say-hello", "sum", "write-hello"]
+        "task_cards": ["capital", "count-lines", "name-and-age", "read-note", "say-hello", "sum", "write-hello"]
     }
     assert "say-hello" in dyno("config", "list").output
 

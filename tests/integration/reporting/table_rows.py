@@ -8,7 +8,9 @@ from tests.integration.ledgers import add_session
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import Request
+from agentdyno.core.trace import Trace
 from agentdyno.store.ledger import Ledger
+from agentdyno.store.traces import write_trace
 
 STAND = {"agentdyno_version": "0.1.0", "cpu": "one", "harness_version": "1", "memory_bytes": 8}
 
@@ -31,7 +33,7 @@ BARE: dict[str, Any] = {
 
 def add_finalized(ledger: Ledger, session_id: str, variant: str, requests: list[dict[str, Any]], **fields: Any) -> None:
     """A finalized session with these requests."""
-    outcome = fields.pop("outcome", "completed")
+    outcome, trace = fields.pop("outcome", "completed"), fields.pop("trace", Trace())
     add_session(ledger, session_id, variant=variant, phase="collected", **{**STAND, **fields})
     ledger.absorb(
         [
@@ -39,6 +41,7 @@ def add_finalized(ledger: Ledger, session_id: str, variant: str, requests: list[
             for place, request in enumerate(requests)
         ]
     )
+    write_trace(ledger, session_id, trace)
     ledger.close_session(session_id, outcome, 5_000, None)
 
 

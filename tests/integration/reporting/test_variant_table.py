@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,9 @@ from tests.integration.reporting.table_rows import add_finalized, fill
 
 from agentdyno.core.discrepancies import Discrepancy, encode
 from agentdyno.core.jsonable import to_jsonable
+from agentdyno.core.records import TraceMetric
 from agentdyno.core.rollups import Summary
+from agentdyno.core.trace import Trace
 from agentdyno.reporting.terminal import render_variant_table
 from agentdyno.reporting.variants import variant_table
 from agentdyno.store.ledger import Ledger
@@ -97,7 +100,8 @@ def test_the_table_as_json(ledger: Ledger) -> None:
     assert list(document) == ["experiment", "variants", "open_sessions", "invalid_sessions", "differing"]
     assert list(document["variants"][0]) == [
         *("variant", "sessions", "aborted", "requests", "failed_requests", "judged", "succeeded"),
-        *("proxy_requests", "estimated_requests", "unexplained_sessions", "metrics", "differing"),
+        *("proxy_requests", "estimated_requests", "unexplained_sessions", "metrics"),
+        *("traced", "differing"),
     ]
     assert document["variants"][0]["metrics"]["ttft_ms"] == {
         "n": 2,
@@ -159,3 +163,56 @@ def test_sums_of_which_some_is_unknown_are_marked(ledger: Ledger) -> None:
     *_, large, small = printed(ledger, None).splitlines()
     assert large.endswith("20/≥ 4  ≥ 0.000022")
     assert small.endswith("10/4    0.000022")
+
+
+def trace_of(session_id: str, *values: float, unit: str = "ms", name: str = "render_ms") -> Trace:
+    return Trace(metrics=tuple(TraceMetric(session_id, n, 0, name, unit, value) for n, value in enumerate(values)))
+
+
+def test_metrics_of_traces_stand_beside_the_others(ledger: Ledger) -> None:
+    add_finalized(ledger, "ses_1", "large", [{"latency_ms": 1.0}], trace=trace_of("ses_1", 12.5, 10.0))
+    add_finalized(ledger, "ses_2", "large", [{"latency_ms": 1.0}], trace=trace_of("ses_2", 11.0))
+    # Commands that call no model at all.
+    add_finalized(ledger, "ses_3", "small", [], trace=trace_of("ses_3", 0.0, 1234.5))
+
+    large, small = variant_table(ledger, None).variants
+
+    [render] = large.traced
+    assert (render.name, render.unit, render.summary.n, render.summary.median) == ("render_ms", "ms", 3, 11.0)
+    assert [metric.name for metric in small.traced] == ["render_ms"]
+    assert small.requests == 0
+    assert "render_ms" not in large.metrics
+    heading, _, *shown = printed(ledger, None).split("by their traces\n")[1].splitlines()
+    assert [heading, *shown] == [
+        "metric     unit  variant  n  median  lowest  highest",
+        "render_ms  ms    large    3      11      10     12.5",
+        "render_ms  ms    small    2   617.2       0    1,234",
+    ]
+    document = to_jsonable(variant_table(ledger, None))["variants"][0]["traced"]
+    assert document[0].keys() == {"name", "unit", "summary"}
+    assert (document[0]["summary"]["n"], document[0]["summary"]["maximum"]) == (3, 12.5)
+
+
+def test_values_in_two_units_are_never_mixed(ledger: Ledger) -> None:
+    add_finalized(ledger, "ses_1", "large", [], trace=trace_of("ses_1", 1500.0, unit="ms"))
+    add_finalized(ledger, "ses_2", "large", [], trace=trace_of("ses_2", 1.5, unit="s"))
+    add_finalized(ledger, "ses_3", "small", [], trace=trace_of("ses_3", 2.5, unit="s"))
+
+    large, small = variant_table(ledger, None).variants
+
+    assert [(metric.unit, metric.summary.total) for metric in large.traced] == [("ms", 1500.0), ("s", 1.5)]
+    assert [(metric.unit, metric.summary.total) for metric in small.traced] == [("s", 2.5)]
+    assert "render_ms is in more than one unit, which are not compared: ms, s\n" in printed(ledger, None)
+
+
+@pytest.mark.parametrize("requests", [[], [{"purpose": "title"}], [{"status": "provider_error"}]])
+def test_without_work_of_a_model_there_is_no_success(ledger: Ledger, requests: list[dict[str, Any]]) -> None:
+    """Neither an exit code, nor checks that hold, nor a trace makes one."""
+    held = {"checks_passed": 1, "checks_total": 1, "command_exit_code": 0}
+    add_finalized(ledger, "ses_1", "large", requests, trace=trace_of("ses_1", 1.0), **held)
+    add_finalized(ledger, "ses_2", "small", [*requests, {"latency_ms": 1.0}], **held)
+
+    large, small = variant_table(ledger, None).variants
+
+    assert (large.judged, large.succeeded) == (1, 0)
+    assert (small.judged, small.succeeded) == (1, 1)
