@@ -21,6 +21,11 @@ START_TIMEOUT_S = 120
 TIMEOUT_S = 120.0
 
 
+def clean_environ() -> dict[str, str]:
+    """The environment of the tests, without what names a home or a ledger."""
+    return {name: value for name, value in os.environ.items() if name not in ("DYNO_HOME", "DYNO_DATABASE_URL")}
+
+
 class Project:
     """A folder with a configuration, a Git repository to measure, and the command line."""
 
@@ -40,8 +45,7 @@ class Project:
 
     def environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a person who has the harnesses on the path."""
-        clean = {name: value for name, value in os.environ.items() if name not in ("DYNO_HOME", "DYNO_DATABASE_URL")}
-        return {**clean, "PATH": f"{HARNESSES}{os.pathsep}{os.environ['PATH']}", **(extra or {})}
+        return {**clean_environ(), "PATH": f"{HARNESSES}{os.pathsep}{os.environ['PATH']}", **(extra or {})}
 
     def start(self, *arguments: str, folder: Path | None = None, **extra: str) -> subprocess.Popen[str]:
         """`dyno …` as a running process."""

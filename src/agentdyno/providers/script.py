@@ -3,13 +3,15 @@
 A script has a name, by which a client asks for it as a model, and turns. A turn says `text`, calls a `tool`, does both
 in this order, or is an `error`. Conversations longer than the script repeat its last turn.
 
+One script may know several tasks: a case has turns of its own, for conversations in which certain words stand.
+
 An answer may come to grief: a turn with an answer may also have an `error`, met `times` times before the answer comes,
 or in the midst of it (`after_pieces`), or a `cut`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from agentdyno.core.fields import Field
@@ -91,13 +93,27 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Case:
+    """What a script answers to one of the tasks that it knows."""
+
+    asked: Annotated[str, Field("words that stand in the conversations that it is for")]
+    turns: Annotated[tuple[Turn, ...], Field("its answers to them, in order")]
+
+
+@dataclass(frozen=True)
 class Script:
     """A model's whole behaviour."""
 
     name: Annotated[str, Field("the model that a client asks for")]
-    turns: Annotated[tuple[Turn, ...], Field("its answers, in order")]
+    turns: Annotated[tuple[Turn, ...], Field("its answers, in order, where no case fits")]
     description: Annotated[str, Field("one line for people")] = ""
     latency: Annotated[Latency, Field("of turns that name none")] = Latency()
+    cases: Annotated[tuple[Case, ...], Field("tasks with answers of their own; the first that fits counts")] = ()
+
+    def for_words(self, words: str) -> Script:
+        """The script as it is for a conversation with these words: its turns are those of the case that fits."""
+        fitting = next((case.turns for case in self.cases if case.asked in words), self.turns)
+        return replace(self, turns=fitting, cases=())
 
     def turn(self, index: int) -> Turn:
         """The turn after `index` earlier answers; past the end, the last one."""

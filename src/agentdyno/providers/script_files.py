@@ -55,11 +55,19 @@ def parse_script(file: str, text: str) -> Script:
 
 
 def _script_faults(document: Document, script: Script) -> Iterator[Fault]:
-    if not script.turns:
-        yield document.fault(("turns",), "needs at least one turn")
     yield from _latency_faults(document, ("latency",), script.latency)
-    for index, turn in enumerate(script.turns):
-        yield from _turn_faults(document, ("turns", index), turn)
+    yield from _turns_faults(document, ("turns",), script.turns)
+    for index, case in enumerate(script.cases):
+        if not case.asked:
+            yield document.fault(("cases", index, "asked"), "is empty: it would fit every conversation")
+        yield from _turns_faults(document, ("cases", index, "turns"), case.turns)
+
+
+def _turns_faults(document: Document, path: FieldPath, turns: Sequence[Turn]) -> Iterator[Fault]:
+    if not turns:
+        yield document.fault(path, "needs at least one turn")
+    for index, turn in enumerate(turns):
+        yield from _turn_faults(document, (*path, index), turn)
 
 
 def _turn_faults(document: Document, path: FieldPath, turn: Turn) -> Iterator[Fault]:

@@ -2,10 +2,10 @@
 
     python -m agentdyno.providers.scripted --port 0 --port-file F [--seed N] [--scripts DIR] [--die-with-parent]
 
-The model that a client names selects the script; the model's answers in the conversation select the turn. So the same
-conversation gets the same answer, and nothing is remembered between requests but the count of what was served, and
-which conversations have met an error that a script has only so many times. `GET /served` shows the one,
-`DELETE /served` forgets both.
+The model that a client names selects the script, words of the conversation its case, where it has several; the model's
+answers in the conversation select the turn. So the same conversation gets the same answer, and nothing is remembered
+between requests but the count of what was served, and which conversations have met an error that a script has only so
+many times. `GET /served` shows the one, `DELETE /served` forgets both.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agentdyno.core.ids import key_hash
+from agentdyno.core.ids import canonical_json, key_hash
 from agentdyno.core.records import Surface
 from agentdyno.providers import scripted_chat, scripted_gemini, scripted_messages, scripted_responses
 from agentdyno.providers.child import add_child_arguments, child_options, listen, run_program, serve_until_stopped
@@ -125,7 +125,7 @@ class ScriptedProvider:
         try:
             ask = endpoint.read_ask(read_object(await request.body()))
             entry.model, entry.streamed, entry.turn = ask.model, ask.streamed, ask.turn
-            script = self._script(ask.model)
+            script = self._script(ask)
         except AskError as error:
             return send_failure(endpoint.wire, entry, error.failure)
         entry.script = script.name
@@ -150,11 +150,11 @@ class ScriptedProvider:
     def _stamp(self, n: int, at_us: int) -> Stamp:
         return Stamp(f"{self.run_id}{n:08d}", at_us // 1_000_000)
 
-    def _script(self, model: str) -> Script:
-        script = self.scripts.get(model)
+    def _script(self, ask: Ask) -> Script:
+        script = self.scripts.get(ask.model)
         if script is None:
-            raise AskError(f"there is no script named {model}", 404, "model_not_found")
-        return script
+            raise AskError(f"there is no script named {ask.model}", 404, "model_not_found")
+        return script.for_words(canonical_json(ask.prompt)) if script.cases else script
 
     async def _answer(self, wire: Wire, entry: ServedRequest, script: Script, ask: Ask, request: Request) -> Response:
         outcome = perform(script, ask, strikes=self.encounters.strikes(script, ask))

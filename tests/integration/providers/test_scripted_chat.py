@@ -232,3 +232,14 @@ def test_a_folder_of_further_scripts(tmp_path: Path) -> None:
         answer = client.chat.completions.create(model="own", messages=HI)
 
     assert answer.choices[0].message.content == "Mine."
+
+
+def test_one_model_knows_several_tasks_by_their_words(client: openai.OpenAI) -> None:
+    called = []
+    for prompt in ("Read note.txt.", "Count the lines of poem.txt.", "Write hello.txt."):
+        asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": prompt}]
+        answer = client.chat.completions.create(model="small-tasks", messages=asked, tools=[BASH])
+        [call] = answer.choices[0].message.tool_calls or []
+        assert call.type == "function"
+        called.append(json.loads(call.function.arguments)["command"])
+    assert called == ["cat note.txt", "wc -l < poem.txt", "printf %s 'Hello from the stand.\n' > hello.txt"]

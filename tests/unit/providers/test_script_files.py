@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentdyno.core.errors import ConfigFaults, UserError
-from agentdyno.providers.script import Cut, Failure, Latency, Script, ScriptedUsage, ToolUse, Turn, WriteFile
+from agentdyno.providers.script import Case, Cut, Failure, Latency, Script, ScriptedUsage, ToolUse, Turn, WriteFile
 from agentdyno.providers.script_files import BUILT_IN, load_scripts, parse_script
 
 NO_ANSWER = "turns[0] needs a text, a tool or both, or else an error without times and after_pieces"
@@ -62,6 +62,33 @@ def test_the_last_turn_repeats_and_a_turn_may_have_a_latency_of_its_own() -> Non
 
     assert [script.turn(index).text for index in range(4)] == ["one", "two", "two", "two"]
     assert [script.latency_of(index).first_token_ms for index in range(3)] == [1.0, 2.0, 2.0]
+
+
+def test_a_script_answers_a_task_that_it_knows_by_its_words() -> None:
+    script = parse_script(
+        "s.yaml",
+        """
+        name: s
+        latency: {first_token_ms: 7}
+        turns: [{text: 'What?'}]
+        cases:
+          - {asked: note.txt, turns: [{text: A note.}]}
+          - {asked: note, turns: [{text: Another., latency: {}}]}
+        """,
+    )
+
+    assert script.cases == (Case("note.txt", (Turn("A note."),)), Case("note", (Turn("Another.", latency=Latency()),)))
+    answers = [script.for_words(words).turn(0).text for words in ("Read note.txt.", "Take a note.", "Say hello.", "")]
+    assert answers == ["A note.", "Another.", "What?", "What?"]
+    assert script.for_words("note.txt").latency_of(0) == Latency(7)
+
+
+def test_every_fault_of_a_case_is_told() -> None:
+    assert faults_of("name: s\nturns: [{text: x}]\ncases: [{asked: '', turns: []}, {asked: a, turns: [{}]}]") == [
+        "s.yaml:3: cases[0].asked is empty: it would fit every conversation",
+        "s.yaml:3: cases[0].turns needs at least one turn",
+        f"s.yaml:3: cases[1].{NO_ANSWER}",
+    ]
 
 
 def test_every_fault_of_a_field_has_its_line() -> None:

@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 
 from agentdyno.core.fields import fields_of
 from agentdyno.core.records import Request, Session
+from agentdyno.core.rollups import summarize
 from agentdyno.reporting.session_page import (
     is_fruitless,
     render_requests,
@@ -16,8 +17,10 @@ from agentdyno.reporting.session_page import (
     request_document,
     session_line,
 )
+from agentdyno.reporting.traces import SessionTrace, TracedMetric
 from agentdyno.store.accounts import Uncounted
 from agentdyno.store.queries import SessionTotals
+from agentdyno.store.traces import StepCounts
 
 OPEN = Session(
     session_id="ses_1",
@@ -67,6 +70,21 @@ def test_an_open_session() -> None:
     assert "state      open: rendered, until 1970-01-01 01:00:00Z" in shown
     assert "requests   none" in shown
     assert not any(line.startswith(("ended", "tokens", "checks", "command", "machine")) for line in shown)
+
+
+def test_what_a_trace_told() -> None:
+    metrics = (
+        TracedMetric("render_ms", "ms", summarize([0.00012345, 2.0, 12345.6])),
+        TracedMetric("reward", "points", summarize([-1.0])),
+    )
+    shown = lines(render_session(OVER, TOTALS, trace=SessionTrace(StepCounts(1200, 1), metrics)))
+
+    assert [line for line in shown if line.startswith(("steps", "metric"))] == [
+        "steps       1,200 (1 failed)",
+        "metric      render_ms 2 ms (median of 3, from 0.0001234 to 12,346)",
+        "metric      reward -1 points",
+    ]
+    assert not any(line.startswith(("steps", "metric")) for line in lines(render_session(OVER, TOTALS)))
 
 
 def test_a_session_that_is_over() -> None:
