@@ -123,7 +123,10 @@ class TestOfAnyConversation:
         assert found is None or total_bytes(found) <= len(body)
 
     @FEW
-    @given(body=st.binary(max_size=40) | SENT.map(lambda sent: json.dumps([sent]).encode()))
+    @given(
+        body=st.binary(max_size=40).filter(lambda body: not body.lstrip().startswith(b"{"))
+        | SENT.map(lambda sent: json.dumps([sent]).encode())
+    )
     def test_what_is_no_object_has_none(self, surface: Surface, body: bytes) -> None:
         assert taken(surface, body) is None
 
