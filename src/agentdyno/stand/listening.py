@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import socket
 import tempfile
@@ -12,6 +13,8 @@ from agentdyno.core.errors import UserError
 
 _PREFIX = "agentdyno-"
 _SOCKET = "gateway.sock"
+_LONGEST_BYTES = 107
+_SHORT_TMP = "/tmp"  # noqa: S108 - for a folder of this user alone
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -42,6 +45,9 @@ def socket_in_new_folder(link: Path) -> Path:
     remove_socket_folder(link)
     try:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        if len(os.fsencode(folder / _SOCKET)) > _LONGEST_BYTES:
+            folder.rmdir()
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_SHORT_TMP))
     except OSError as error:
         raise UserError(
             f"{tempfile.gettempdir()} cannot be written: {error.strerror}", "name another by TMPDIR"

@@ -55,7 +55,7 @@ REFUSED = [
     (("well", "--task-cards", "wel"), 'did you mean "well"?'),
     (("well", "--repeats", "0"), "Invalid value for '--repeats': Input should be greater than or equal to 1"),
     (("well", "--resume"), "experiment well has no run with cells left; leave out --resume"),
-    (("greedy", "--jobs", "4"), "4 cells at once need 4e+12 bytes of memory, and this machine has "),
+    (("greedy", "--jobs", "4"), "4 cells at once need 4,000,000,000,000 bytes of memory, and this machine has "),
     (("elsewhere",), 'sandbox "bubblewarp" is not there; did you mean "bubblewrap"?'),
     (("no-repository",), "nowhere"),
     (("no-commit",), "nothing"),

@@ -247,7 +247,9 @@ def test_the_run_goes_on_to_its_end(both: Both, sandbox: str) -> None:
     ran, record = both.ran[sandbox], both.records[sandbox]
 
     assert ran.exit_code == 1, "two cells have no score"
-    assert ran.err == ""
+    missing = {prepared.reason for prepared in record.attempts if prepared.failure == "harness_missing"}
+    assert all(line.startswith("its cells will fail: ") for line in ran.err.splitlines())
+    assert len(ran.err.splitlines()) == len(missing)
     assert record.counts.reconciled
     assert record.counts.cells.given_up == 2
     assert record.counts.cells.open == 0
