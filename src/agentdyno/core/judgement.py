@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from agentdyno.core.records import Failure, Request, Verdict
 from agentdyno.core.side_calls import is_inference
@@ -52,6 +52,8 @@ _STAND_FAILURES: frozenset[Failure] = frozenset(
         "stand_error",
     }
 )
+SCORING: Final[tuple[Verdict, ...]] = ("passed", "failed", "unjudged")
+"""Verdicts that score a cell."""
 _HARNESS_CAUSED = frozenset({"invalid_request", "context_length", "content_policy"})
 """Errors that a provider gives to a request which no other provider would take either."""
 _ERROR_NAME = re.compile(rb"\b([A-Z][A-Za-z]{2,40}(?:Error|Exception|Fault|Timeout))\b")
@@ -139,7 +141,7 @@ def is_stand_failure(failure: Failure) -> bool:
 
 def scores(verdict: Verdict) -> bool:
     """Whether an attempt with this verdict scores its cell."""
-    return verdict in ("passed", "failed", "unjudged")
+    return verdict in SCORING
 
 
 def error_class_of(tail: bytes) -> str | None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 from agentdyno.core.arms import Arm
 from agentdyno.core.config import missing_secrets
-from agentdyno.core.records import TaskCard
 from agentdyno.core.templates import render
 from agentdyno.reporting.forecasts import ArmForecast, Forecast
 from agentdyno.runner.planning import Asked, Plan, plan
@@ -85,12 +84,8 @@ def longest_s(timeboxes_s: Iterable[float], jobs: int) -> float:
 
 def _most_usd(context: Context, made: Plan) -> float | None:
     dearest = dearest_sessions(context.ledger, [arm.fingerprint for arm in made.arms])
-    each = [_dearest(dearest, arm, card) for arm in made.arms for card in made.task_cards]
+    each = [dearest.get((arm.fingerprint, card.name)) for arm in made.arms for card in made.task_cards]
     known = [cost_usd for cost_usd in each if cost_usd is not None]
     if len(known) < len(each):
         return None
     return sum(known) * made.repeats * made.experiment.max_attempts
-
-
-def _dearest(dearest: dict[tuple[str, str], float | None], arm: Arm, card: TaskCard) -> float | None:
-    return dearest.get((arm.fingerprint, card.name))

@@ -13,8 +13,8 @@ from agentdyno.core.lifecycle import MovedMeanwhile
 from agentdyno.core.names import nearest
 from agentdyno.core.records import Outcome, Session
 from agentdyno.sessions.deployments import DeploymentAccess, deployment_of, read_logs_to_the_end
-from agentdyno.sessions.environment import remove_files
 from agentdyno.sessions.issuing import DeploymentKeys, GatewayKeys
+from agentdyno.sessions.removal import remove
 from agentdyno.sessions.settling import REPORT_TIMEOUT_S
 from agentdyno.sessions.steps import log_step, take_step
 from agentdyno.sessions.trace import read_trace, trace_file
@@ -98,7 +98,7 @@ def finalize(
         # The stand, or another command, may be closing the same session: then each finds some of the steps taken.
         with contextlib.suppress(MovedMeanwhile):
             _approach_end(ledger, session, outcome, notes, clock_us)
-    remove_files(home.session(session_id))
+    remove(home.session(session_id))  # what cannot be removed holds a revoked key at most
     return session
 
 

@@ -10,7 +10,6 @@ from agentdyno.core.errors import UserError
 from agentdyno.core.ids import KEY_PATH_PREFIX
 from agentdyno.core.records import HarnessProfile, Variant
 from agentdyno.core.templates import render_command, render_values
-from agentdyno.sessions.removal import remove
 from agentdyno.sessions.trace import TRACE_VARIABLE, trace_file
 
 
@@ -110,8 +109,3 @@ def write_files(folder: Path, files: dict[Path, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
         path.write_bytes(os.fsencode(text))
-
-
-def remove_files(folder: Path) -> None:
-    """Remove what was rendered for a session; it is over. What cannot be removed holds a revoked key at most."""
-    remove(folder)

@@ -31,9 +31,10 @@ from agentdyno.sessions.checks import (
 )
 from agentdyno.sessions.closing import DRAIN_TIMEOUT_S, drain, finalize
 from agentdyno.sessions.ending import end
-from agentdyno.sessions.environment import below, remove_files, render_headless, require_headless
+from agentdyno.sessions.environment import below, render_headless, require_headless
 from agentdyno.sessions.opening import Context, Opened, Wanted, aborted_on_failure, open_session
 from agentdyno.sessions.orphans import ends_with_parent
+from agentdyno.sessions.removal import remove
 from agentdyno.sessions.steps import take_step
 from agentdyno.sessions.trace import read_trace, trace_file
 from agentdyno.sessions.workspaces import lay_in
@@ -168,7 +169,7 @@ def _snapshot(context: Context, ready: Opened, folder: Path) -> Iterator[Snapsho
             snapshot = take_snapshot(folder, kept)
         yield snapshot
     finally:
-        remove_files(kept)
+        remove(kept)
 
 
 def _judge(

@@ -158,15 +158,16 @@ class Ledger:
     def add_session(self, session: Session) -> None:
         """Insert a new session's row."""
         with self.write() as connection:
-            self._insert(connection, "session", session)
+            self.insert(connection, "session", session)
 
     def begin_session(self, session: Session, credential: Credential) -> None:
         """Insert a new session's row and its first credential, in one transaction."""
         with self.write() as connection:
-            self._insert(connection, "session", session)
-            self._insert(connection, "credential", credential)
+            self.insert(connection, "session", session)
+            self.insert(connection, "credential", credential)
 
-    def _insert(self, connection: Connection, table: str, entity: Any) -> None:
+    def insert(self, connection: Connection, table: str, entity: Any) -> None:
+        """Insert a record's row, within a transaction."""
         record: type = type(entity)
         statement = insert(table, column_names(record), self._engines.placeholder)
         connection.exec_driver_sql(statement, flattener(record)(entity))
@@ -227,7 +228,7 @@ class Ledger:
             if self._locked(connection, [credential.session_id]).finalized:
                 raise OutOfOrder(f"session {credential.session_id} is over", "create another")
             self._revoke(connection, [credential.session_id], credential.created_at_us)
-            self._insert(connection, "credential", credential)
+            self.insert(connection, "credential", credential)
 
     def revoke(self, session_ids: Sequence[str], now_us: int) -> None:
         """Revoke every credential of these sessions; those revoked before keep their time."""

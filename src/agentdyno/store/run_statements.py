@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from agentdyno.core.records import Attempt, Cell, Verdict
+from agentdyno.core.judgement import SCORING
+from agentdyno.core.records import Attempt, Cell
 from agentdyno.store.rows import column_names
 from agentdyno.store.statements import insert, listed
 
@@ -20,8 +21,6 @@ _FIXED = ("attempt_id", "cell_id", "run_id", "runner_id", "number", "session_id"
 """What a claim says of an attempt, and nothing changes later."""
 SETTLED_COLUMNS = tuple(name for name in column_names(Attempt) if name not in _FIXED)
 """What is known of an attempt when it is settled."""
-SCORING: Final[tuple[Verdict, ...]] = ("passed", "failed", "unjudged")
-"""Verdicts that may score a cell."""
 _HELD = "WHERE cell_id = ? AND runner_id = ? AND attempts = ?"
 
 

@@ -23,12 +23,12 @@ from typing import NamedTuple
 from sqlalchemy.engine import Connection
 
 from agentdyno.core.errors import DynoError
+from agentdyno.core.judgement import SCORING
 from agentdyno.core.records import Attempt, Cell, Run, Runner
 from agentdyno.store.bulk import write_new_rows
 from agentdyno.store.ledger import Closing, Ledger
 from agentdyno.store.rows import column_names, flattener, record_of
-from agentdyno.store.run_statements import SCORING, SETTLED_COLUMNS, RunStatements, run_statements
-from agentdyno.store.statements import insert
+from agentdyno.store.run_statements import SETTLED_COLUMNS, RunStatements, run_statements
 
 _settled_values = itemgetter(*SETTLED_COLUMNS)
 
@@ -65,7 +65,7 @@ def add_run(ledger: Ledger, run: Run, cells: Iterable[Cell]) -> None:
     """Keep a run and its whole plan, or nothing of it. Its experiment and task cards must be remembered before."""
     rows = [flattener(Cell)(cell) for cell in cells]
     with ledger.write() as connection:
-        _insert(connection, "run", run)
+        ledger.insert(connection, "run", run)
         write_new_rows(connection, ledger.tables["cell"], column_names(Cell), rows, "")
 
 
@@ -83,7 +83,7 @@ def reopen(ledger: Ledger, run_id: str) -> int:
 def join(ledger: Ledger, runner: Runner) -> None:
     """Let a process work on a run."""
     with ledger.write() as connection:
-        _insert(connection, "runner", runner)
+        ledger.insert(connection, "runner", runner)
 
 
 def beat(ledger: Ledger, runner_id: str, now_us: int) -> bool:
@@ -230,12 +230,6 @@ def _settle(connection: Connection, attempt: Attempt, now_us: int, *, scores: bo
 
 def _beat(connection: Connection, runner_id: str, now_us: int) -> bool:
     return connection.exec_driver_sql(_sql(connection).beat, (now_us, runner_id)).rowcount == 1
-
-
-def _insert(connection: Connection, table: str, entity: Run | Runner) -> None:
-    record: type = type(entity)
-    places = "?" if connection.dialect.name == "sqlite" else "%s"
-    connection.exec_driver_sql(insert(table, column_names(record), places), flattener(record)(entity))
 
 
 def _sql(connection: Connection) -> RunStatements:

@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.integration.ledgers import Ledgers, opened
 from tests.integration.store.run_rows import HOST, add_runner, claim_some, ended, plan_run
 
+from agentdyno.core.judgement import SCORING
 from agentdyno.core.records import Attempt, Cell, Runner, Verdict
 from agentdyno.store.run_queries import attempts, cells, counts
-from agentdyno.store.run_statements import SCORING
 from agentdyno.store.runs import (
     Claim,
     RunnerEnded,
